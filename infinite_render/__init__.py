@@ -1,0 +1,1 @@
+"""infrender paints pictures without edges: every pixel is a function of a seed and a position."""

@@ -1,0 +1,1 @@
+"""Fields: everything that changes the picture, as pure functions of position."""

@@ -1,0 +1,1 @@
+"""From a scene and a window to pixels, a store and files."""
