@@ -1,0 +1,195 @@
+"""Recipes: frozen dataclasses that say everything about a model, and their TOML.
+
+A recipe is saved beside the weights as `model.toml`; an unknown key is rejected with the nearest
+known one. Every field states its unit and its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from infinite_render.errors import RecipeError, nearest
+from infinite_render.geometry import MARGIN_CELLS, first_px_of_cell, texture_out_px
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Sizes of the generator, and the coordinate grid it was trained on."""
+
+    global_dim: int = 128  # channels of z_g and of the style w
+    local_dim: int = 32  # channels of z_l
+    structure_dim: int = 96  # channels of z_s
+    structure_layers: int = 4  # 0: no structure synthesizer, z_s = z_l (the paper's ablation)
+    structure_radius: int = 2  # cells; a kernel has 2 radius + 1 taps
+    texture_dims: tuple[int, ...] = (128, 96, 48)  # channels of each block, coarse to fine
+    mapping_layers: int = 8  # layers from z_g to w
+    patch_cells: int = 11  # columns of structure in a training patch (n)
+    start_rows: int = 7  # rows at which a training patch may start (V)
+    period_cells: int = 108  # horizontal period of the coordinate grid (T)
+    cut: float = 3.0  # tanh's argument at row 0 is -cut
+    coordinates: bool = True  # whether the structure synthesizer sees the coordinates
+
+    def __post_init__(self) -> None:
+        sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
+        if min(sizes) < 1 or not self.texture_dims:
+            raise RecipeError(f"generator sizes must be positive, got {sizes}")
+        if self.patch_cells <= MARGIN_CELLS:
+            raise RecipeError(f"patch_cells = {self.patch_cells} must be over {MARGIN_CELLS}")
+        if self.structure_layers < 0 or self.structure_radius < 0:
+            raise RecipeError("structure_layers and structure_radius must be 0 or more")
+        if self.structure_layers == 0 and self.structure_dim != self.local_dim:
+            raise RecipeError("without structure layers, structure_dim must equal local_dim")
+        if self.start_rows < 1 or self.period_cells < 1 or self.mapping_layers < 0:
+            raise RecipeError(
+                "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
+            )
+
+    @property
+    def blocks(self) -> int:
+        return len(self.texture_dims)
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell."""
+        return 1 << self.blocks
+
+    @property
+    def patch_px(self) -> int:
+        return texture_out_px(self.patch_cells, self.blocks)
+
+    @property
+    def structure_margin_cells(self) -> int:
+        """Cells of z_l the structure synthesizer consumes on each side (m)."""
+        return self.structure_layers * self.structure_radius
+
+    @property
+    def styles(self) -> int:
+        """Entries of w a picture reads: one per convolution, and the last ToRGB's."""
+        return 2 * self.blocks + 1
+
+    @property
+    def band_px(self) -> tuple[int, int]:
+        """First and past-the-last pixel row of the vertical band that training showed.
+
+        >>> GeneratorConfig().band_px
+        (14, 115)
+        """
+        first_px = first_px_of_cell(0, self.blocks)
+        return first_px, first_px + self.patch_px + self.stride * (self.start_rows - 1)
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How the plane is cut for rendering; part of what a picture's bits depend on."""
+
+    cell_px: int = 512  # a cell is computed alone, always with the same shapes
+    block_px: int = 2048  # structure is computed once per block; one shard of the store
+
+    def __post_init__(self) -> None:
+        if self.cell_px < 1 or self.block_px < 1 or self.block_px % self.cell_px:
+            raise RecipeError(
+                f"block_px = {self.block_px} must be a multiple of cell_px = {self.cell_px}"
+            )
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """What `model.toml` holds: the generator, how it is rendered, and where it came from."""
+
+    name: str = "unnamed"
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    trained: dict[str, Any] = field(
+        default_factory=dict
+    )  # images shown, data, recipe; for the reader
+
+
+T = TypeVar("T")
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Build the dataclass `kind` from plain values; RecipeError for an unknown key or type."""
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"unknown key {where + key!r}{nearest(key, known)}")
+    return kind(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_dict(hint, value, f"{where}.")  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, list | tuple):
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, v, where) for v in value)
+    if origin in (typing.Union, types.UnionType):
+        options = [a for a in typing.get_args(hint) if a is not type(None)]
+        return None if value is None else _convert(options[0], value, where)
+    if origin is dict or hint is dict:
+        expected: type = dict
+    elif origin is typing.Literal:
+        if value not in typing.get_args(hint):
+            allowed = ", ".join(map(repr, typing.get_args(hint)))
+            raise RecipeError(f"{where} = {value!r} is not one of {allowed}")
+        return value
+    else:
+        expected = hint
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
+        raise RecipeError(f"{where} = {value!r} must be of type {expected.__name__}")
+    return value
+
+
+def to_dict(recipe: Any) -> dict[str, Any]:
+    """Plain values of a dataclass, nested; None is left out, as TOML has no such value."""
+    return {
+        f.name: to_dict(value) if dataclasses.is_dataclass(value) else value
+        for f in dataclasses.fields(recipe)
+        if (value := getattr(recipe, f.name)) is not None
+    }
+
+
+def parse_toml(kind: type[T], text: str, source: str) -> T:
+    """Read a dataclass from TOML text; `source` names the file in errors."""
+    try:
+        return from_dict(kind, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source} is not TOML: {error}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from None
+
+
+def format_toml(recipe: Any) -> str:
+    """TOML text of a dataclass (tables after plain keys); `parse_toml` reads it back."""
+    return _format_table(to_dict(recipe), "").lstrip("\n")
+
+
+def _format_table(values: dict[str, Any], path: str) -> str:
+    plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
+    tables = {k: v for k, v in values.items() if isinstance(v, dict)}
+    text = f"\n[{path}]\n" if path and (plain or not tables) else ""
+    text += "".join(f"{key} = {_format_value(value)}\n" for key, value in plain.items())
+    for key, table in tables.items():
+        text += _format_table(table, f"{path}.{key}" if path else key)
+    return text
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_format_value(v) for v in value) + "]"
+    raise TypeError(f"no TOML for {value!r}")

@@ -1,0 +1,49 @@
+"""The coordinate grid c = (tanh v, cos u, sin u) of the structure synthesizer.
+
+Cell row i: v = cut (2 i / (n + V - 1) - 1); cell column j: u = pi (2 j / T - 1). Row 0 is where
+v = -cut: the plane is fixed, and a canvas is a window on it. Columns are reduced modulo the period
+T as integers before any float, so that column 10^12 is as exact as column 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from infinite_render.geometry import Window
+
+
+def vertical(rows: Tensor, *, cut: float, span_cells: int) -> Tensor:
+    """tanh v of cell rows (any real numbers, any shape); span_cells = n + V - 1."""
+    return torch.tanh(cut * (2 * rows / span_cells - 1))
+
+
+def horizontal(columns: Tensor, *, period_cells: int) -> tuple[Tensor, Tensor]:
+    """(cos u, sin u) of cell columns (any real numbers, any shape)."""
+    u = math.pi * (2 * columns / period_cells - 1)
+    return torch.cos(u), torch.sin(u)
+
+
+def stack(tanh_v: Tensor, cos_u: Tensor, sin_u: Tensor) -> Tensor:
+    """Row values [N,h] and column values [N,w] -> the grid [N,3,h,w]."""
+    height, width = tanh_v.shape[1], cos_u.shape[1]
+    planes = (
+        tanh_v[:, :, None].expand(-1, -1, width),
+        cos_u[:, None, :].expand(-1, height, -1),
+        sin_u[:, None, :].expand(-1, height, -1),
+    )
+    return torch.stack(planes, dim=1)
+
+
+def window_grid(window_cell: Window, *, cut: float, span_cells: int, period_cells: int) -> Tensor:
+    """The grid over a window of cells, float32 [1,3,h,w]; exact at any distance from the origin."""
+    rows = np.arange(window_cell.y, window_cell.y + window_cell.height, dtype=np.int64)
+    columns = np.arange(window_cell.x, window_cell.x + window_cell.width, dtype=np.int64)
+    phases = torch.from_numpy(columns % period_cells).double()
+    saturated = np.clip(rows, -(2**20), 2**20)  # tanh is 1 long before; keeps the float small
+    tanh_v = vertical(torch.from_numpy(saturated).double(), cut=cut, span_cells=span_cells)
+    cos_u, sin_u = horizontal(phases, period_cells=period_cells)
+    return stack(tanh_v[None], cos_u[None], sin_u[None]).float()

@@ -1,0 +1,134 @@
+"""The generator's operators: equalised layers, modulated convolutions, padding-free resampling.
+
+Sources: equalised learning rate (Karras et al., ICLR 2018), modulation and demodulation (StyleGAN2,
+Karras et al., CVPR 2020), all without padding (InfinityGAN, Lin et al., ICLR 2022).
+Shapes: x [N,I,h,w], style [N,I] or, per location, [N,I,h,w]; weights [O,I,k,k].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SQRT2 = math.sqrt(2.0)
+SLOPE = 0.2
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2, scaled by sqrt(2) to keep the variance."""
+    return F.leaky_relu(x, SLOPE) * SQRT2
+
+
+def pixel_norm(z: Tensor) -> Tensor:
+    """z / sqrt(mean(z^2) + 1e-8) over the channels of z [N,D]."""
+    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def tent_kernel(gain: float) -> Tensor:
+    """[1,2,1] x [1,2,1] / 16 * gain, [3,3]."""
+    tap = torch.tensor([1.0, 2.0, 1.0])
+    return torch.outer(tap, tap) * (gain / 16)
+
+
+def blur(x: Tensor) -> Tensor:
+    """[1,2,1] x [1,2,1] / 4 on every channel, without padding: [N,C,h,w] -> [N,C,h-2,w-2]."""
+    channels = x.shape[1]
+    kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3, 3)
+    return F.conv2d(x, kernel, groups=channels)
+
+
+def skip_up(x: Tensor) -> Tensor:
+    """The running RGB, doubled by the transposed tent, cropped by 1: [N,C,h,w] ->
+    [N,C,2h-1,2w-1].""" channels = x.shape[1] kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3,
+    3) return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+
+
+def up_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """Transposed 3x3 convolution of stride 2, cropped by 1, blurred: [N,I,n,n] -> [N,O,2n-3,2n-3].
+
+    `weight` is [O,I,3,3] as for a plain convolution.
+    """
+    return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1))
+
+
+def center_crop(x: Tensor, height: int, width: int) -> Tensor:
+    """The central `height` x `width` of x [N,C,h,w]."""
+    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+    return x[:, :, top : top + height, left : left + width]
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with equalised learning rate; stored weights are N(0,1) / lr_multiplier."""
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, lr_multiplier: float = 1.0, bias_init: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_dim, in_dim) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_dim,), bias_init))
+        self.gain = lr_multiplier / math.sqrt(in_dim)
+        self.lr_multiplier = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.gain, self.bias * self.lr_multiplier)
+
+
+class Mapping(nn.Module):
+    """z_g [N,D] -> w [N,D]: PixelNorm, then equalised linear layers, lr multiplier 0.01."""
+
+    def __init__(self, dim: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EqualLinear(dim, dim, lr_multiplier=0.01) for _ in range(layers)
+        )
+
+    def forward(self, z_global: Tensor) -> Tensor:
+        w = pixel_norm(z_global)
+        for layer in self.layers:
+            w = activate(layer(w))
+        return w
+
+
+class ModulatedConv(nn.Module):
+    """Convolution whose input channels are scaled by a style, without padding.
+
+    Scaling the activations, not the weights, keeps one plain convolution for the whole batch; the
+    demodulation `rsqrt(sum (w s)^2 + 1e-8)` is then a factor per output channel: one product of s^2
+    with the summed squared weights, exact also where the style varies by location.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        kernel: int,
+        style_dim: int,
+        *,
+        up: bool = False,
+        demodulate: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_dim, in_dim, kernel, kernel))
+        self.modulation = EqualLinear(style_dim, in_dim, bias_init=1.0)
+        self.gain = 1 / math.sqrt(in_dim * kernel * kernel)
+        self.up = up
+        self.demodulate = demodulate
+
+    def scaled_weight(self) -> Tensor:
+        """[O,I,k,k] with the equalised gain in it."""
+        return self.weight * self.gain
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [N,I,h,w], style vector w [N,D] -> [N,O,h',w']."""
+        style = self.modulation(w)  # [N,I]
+        weight = self.scaled_weight()
+        y = x * style[:, :, None, None].to(x.dtype)
+        y = up_conv(y, weight.to(x.dtype)) if self.up else F.conv2d(y, weight.to(x.dtype))
+        if self.demodulate:
+            squares = weight.square().sum(dim=(2, 3))  # [O,I]
+            factor = torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N,O]
+            y = y * factor[:, :, None, None].to(y.dtype)
+        return y
