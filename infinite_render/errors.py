@@ -6,7 +6,8 @@
     |-- ModelError            a model that is missing, damaged, or not the one expected
     |-- DataError             photographs that are missing or cannot be read
     |-- StoreError            a store that is damaged or belongs to another picture
-    |   `-- IdentityMismatch  the store was made from something else; both values are shown
+    |   |-- IdentityMismatch  the store was made from something else; both values are shown
+    |   `-- UnreadableBlocks  some of its blocks are damaged, or not rendered yet; they are named
     `-- OutputError           a target that cannot be written
 
 Every message says what was given, what is allowed and what to do, on one line.
@@ -46,6 +47,17 @@ class StoreError(InfrenderError):
 
 class IdentityMismatch(StoreError):
     """A store that was made from something else; the message shows both values."""
+
+
+class UnreadableBlocks(StoreError):
+    """Blocks of a store that are damaged, or not rendered yet.
+
+    blocks : (level, iy, ix) of each, level 0 being the picture itself
+    """
+
+    def __init__(self, message: str, blocks: Iterable[tuple[int, int, int]]) -> None:
+        super().__init__(message)
+        self.blocks = tuple(blocks)
 
 
 class OutputError(InfrenderError):
