@@ -41,9 +41,10 @@ def blur(x: Tensor) -> Tensor:
 
 
 def skip_up(x: Tensor) -> Tensor:
-    """The running RGB, doubled by the transposed tent, cropped by 1: [N,C,h,w] ->
-    [N,C,2h-1,2w-1].""" channels = x.shape[1] kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3,
-    3) return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+    """The running RGB, doubled by the transposed tent, cropped by 1: n -> 2n - 1 on each axis."""
+    channels = x.shape[1]
+    kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3, 3)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
 
 
 def up_conv(x: Tensor, weight: Tensor) -> Tensor:
