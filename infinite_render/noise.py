@@ -258,7 +258,7 @@ def _fill(out: NDArray[np.float32], keys: list[Key], stream: int, y0: int, x0: i
     blocks = (skip + width - 1) // _LANES + 1
     rows = _even_share(height, max(1, _CHUNK_HASHES // blocks))
     planes = _even_share(channels, max(1, _CHUNK_HASHES // (blocks * rows)))
-    scratch = np.empty((3, 2, planes * rows * blocks), "<u8")
+    scratch = np.empty(6 * planes * rows * blocks, "<u8")
 
     for c in range(0, channels, planes):
         for y in range(0, height, rows):
@@ -267,7 +267,7 @@ def _fill(out: NDArray[np.float32], keys: list[Key], stream: int, y0: int, x0: i
             counter = _counter(
                 stream, range(c, c + shape[0]), range(y0 + y, y0 + y + shape[1]), x0, width
             )
-            hashed = _philox_array(counter, keys, shape, scratch[:, :, : math.prod(shape)])
+            hashed = _philox_array(counter, keys, shape, scratch)
             index = hashed.view("<u2").reshape(*shape[:2], -1)[..., skip : skip + width]
             # No index can be out of range; to say "wrap" spares the check and a copy.
             np.take(table, index, out=part, mode="wrap")
@@ -278,12 +278,15 @@ def _philox_array(
 ) -> NDArray[np.uint64]:
     """Hash counters that broadcast to `shape`; returns [n, 2] uint64, each two 32-bit words.
 
-    `scratch` is uint64 [3, 2, n]. While the words still broadcast (three rounds) they stay small;
-    then the two halves of a round, which are alike, run as one array, in place.
+    `scratch` holds 6 n words or more; the result lies in it. While the counters still broadcast
+    (three rounds) they stay small; then the two halves of a round, which are alike, run as one
+    array, in place.
     """
     for key in keys[:3]:
         words = _philox_round(words, key)
-    even, odd, product = scratch  # words 0 and 2, words 1 and 3, their products: [2, n]
+    size = math.prod(shape)
+    # Words 0 and 2, words 1 and 3, and the products: [2, n] each.
+    even, odd, product = scratch[: 6 * size].reshape(3, 2, size)
     for pair, sources in ((even, words[0::2]), (odd, words[1::2])):
         for lane, source in zip(pair, sources, strict=True):
             np.copyto(lane.reshape(shape), source)
