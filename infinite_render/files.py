@@ -1,0 +1,37 @@
+"""Files that appear whole or not at all: written under a temporary name, synced, renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def partial_name(path: Path) -> Path:
+    """The temporary name beside `path`.
+
+    >>> partial_name(Path("a/b.tif")).name
+    '.b.tif.partial'
+    """
+    return path.with_name(f".{path.name}.partial")
+
+
+def sync_file(path: Path) -> None:
+    """Have the system write a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, then give it the name `path`, also across a power loss."""
+    temporary = partial_name(path)
+    try:
+        write(temporary)
+        sync_file(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_file(path.parent)
