@@ -33,12 +33,13 @@ class GeneratorConfig:
     period_cells: int = 108  # horizontal period of the coordinate grid (T)
     cut: float = 3.0  # tanh's argument at row 0 is -cut
     coordinates: bool = True  # whether the structure synthesizer sees the coordinates
+    padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
         if min(sizes) < 1 or not self.texture_dims:
             raise RecipeError(f"generator sizes must be positive, got {sizes}")
-        if self.patch_cells <= MARGIN_CELLS:
+        if self.patch_cells <= (0 if self.padding else MARGIN_CELLS):
             raise RecipeError(f"patch_cells = {self.patch_cells} must be over {MARGIN_CELLS}")
         if self.structure_layers < 0 or self.structure_radius < 0:
             raise RecipeError("structure_layers and structure_radius must be 0 or more")
@@ -60,6 +61,8 @@ class GeneratorConfig:
 
     @property
     def patch_px(self) -> int:
+        if self.padding:
+            return self.stride * self.patch_cells
         return texture_out_px(self.patch_cells, self.blocks)
 
     @property

@@ -67,6 +67,10 @@ def build_generator(config: GeneratorConfig) -> Generator:
         coordinates=config.coordinates,
     )
     texture = TextureSynthesizer(
-        config.structure_dim, config.texture_dims, config.global_dim, config.mapping_layers
+        config.structure_dim,
+        config.texture_dims,
+        config.global_dim,
+        config.mapping_layers,
+        padding=config.padding,
     )
     return Generator(structure, texture)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infinite_render.nn.ops import Mapping, ModulatedConv, activate, center_crop, skip_up
@@ -19,15 +20,20 @@ from infinite_render.nn.ops import Mapping, ModulatedConv, activate, center_crop
 class TextureLayer(nn.Module):
     """Modulated convolution, plus strength * z_n, bias, activation."""
 
-    def __init__(self, in_dim: int, out_dim: int, style_dim: int, *, up: bool = False) -> None:
+    def __init__(
+        self, in_dim: int, out_dim: int, style_dim: int, *, up: bool = False, padding: bool = False
+    ) -> None:
         super().__init__()
+        self.padding = padding
         self.conv = ModulatedConv(in_dim, out_dim, 3, style_dim, up=up)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(out_dim))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """noise [N,1,h',w'] of the layer's own lattice; None draws it from torch's generator."""
-        y: Tensor = self.conv(x, w)
+        y: Tensor = self.conv(F.pad(x, (1, 1, 1, 1)) if self.padding else x, w)
+        if self.padding and self.conv.up:
+            y = y[:, :, 1:, 1:]  # indices -1 .. 2n - 1 -> 0 .. 2n - 1
         if noise is None:
             noise = torch.randn(y.shape[0], 1, *y.shape[2:], device=y.device)
         y = y + (self.noise_strength * noise).to(y.dtype)
@@ -50,10 +56,10 @@ class ToRGB(nn.Module):
 class TextureBlock(nn.Module):
     """Up-and-convolve: [N,I,n,n] -> features [N,O,2n-5,2n-5], and the RGB so far."""
 
-    def __init__(self, in_dim: int, out_dim: int, style_dim: int) -> None:
+    def __init__(self, in_dim: int, out_dim: int, style_dim: int, *, padding: bool = False) -> None:
         super().__init__()
-        self.up = TextureLayer(in_dim, out_dim, style_dim, up=True)
-        self.conv = TextureLayer(out_dim, out_dim, style_dim)
+        self.up = TextureLayer(in_dim, out_dim, style_dim, up=True, padding=padding)
+        self.conv = TextureLayer(out_dim, out_dim, style_dim, padding=padding)
         self.to_rgb = ToRGB(out_dim, style_dim)
 
     def forward(
@@ -69,16 +75,28 @@ class TextureBlock(nn.Module):
 
 
 class TextureSynthesizer(nn.Module):
-    """z_s [N,S,h,w] and styles w [N,2 blocks + 1,D] -> RGB float32 [N,3,H,W], about [-1, 1]."""
+    """z_s [N,S,h,w] and styles w [N,2 blocks + 1,D] -> RGB float32 [N,3,H,W], about [-1, 1].
+
+    `padding` puts StyleGAN2's zero padding back, n -> 2n a block: an ablation of the paper, whose
+    pictures depend on the canvas and are therefore trained but never rendered.
+    """
 
     def __init__(
-        self, structure_dim: int, dims: Sequence[int], style_dim: int, mapping_layers: int
+        self,
+        structure_dim: int,
+        dims: Sequence[int],
+        style_dim: int,
+        mapping_layers: int,
+        *,
+        padding: bool = False,
     ) -> None:
         super().__init__()
+        self.padding = padding
         self.mapping = Mapping(style_dim, mapping_layers)
         in_dims = [structure_dim, *dims[:-1]]
         self.blocks = nn.ModuleList(
-            TextureBlock(i, o, style_dim) for i, o in zip(in_dims, dims, strict=True)
+            TextureBlock(i, o, style_dim, padding=padding)
+            for i, o in zip(in_dims, dims, strict=True)
         )
 
     def forward(
@@ -91,6 +109,7 @@ class TextureSynthesizer(nn.Module):
             own_noise = (None, None) if noise is None else (noise[2 * b], noise[2 * b + 1])
             x, painted = block(x, [w[:, entry] for entry in entries], own_noise)
             if rgb is not None:
+                rgb = F.pad(rgb, (0, 1, 0, 1)) if self.padding else rgb
                 painted = painted + center_crop(skip_up(rgb), *painted.shape[2:])
             rgb = painted
         assert isinstance(rgb, Tensor)
