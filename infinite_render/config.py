@@ -87,6 +87,21 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
+class DetailConfig:
+    """Sizes of a step of the detail ladder; beyond the last zoom its gains stay the last's."""
+
+    low_dim: int = 32  # channels at the low resolution
+    low_layers: int = 3  # 3x3 convolutions there
+    up_dim: int = 32  # channels after the upsampling convolution
+    high_dim: int = 16  # channels of the convolution at the high resolution
+    zooms: int = 4  # zooms with gains of their own: depth 0 to 1, 1 to 2, ...
+
+    def __post_init__(self) -> None:
+        if min(self.low_dim, self.low_layers, self.up_dim, self.high_dim, self.zooms) < 1:
+            raise RecipeError(f"sizes of the detail ladder must be positive, got {self}")
+
+
+@dataclass(frozen=True)
 class RenderConfig:
     """How the plane is cut for rendering; part of what a picture's bits depend on."""
 

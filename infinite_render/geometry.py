@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 MARGIN_CELLS = 5  # cells the texture synthesizer consumes, whatever its depth
@@ -120,6 +121,31 @@ class SkipUp:
         return Span(2 * given.start, 2 * given.stop - 1)
 
 
+@dataclass(frozen=True)
+class Halve:
+    """Nine taps of stride 2 on the even pixels (`nn.scale.halve`): n -> (n - 7) // 2 from an even.
+
+    The one layer that goes down: pixel 2q becomes pixel q.
+    """
+
+    def needs(self, out: Span) -> Span:
+        return Span(2 * out.start - 4, 2 * out.stop + 3)
+
+    def gives(self, given: Span) -> Span:
+        return Span(-(-given.start // 2) + 2, (given.stop - 5) // 2 + 1)
+
+
+@dataclass(frozen=True)
+class Double:
+    """Seven taps of stride 1/2 (`nn.scale.double`): n -> 2n - 5."""
+
+    def needs(self, out: Span) -> Span:
+        return Span((out.start - 2) // 2, (out.stop + 2) // 2 + 1)
+
+    def gives(self, given: Span) -> Span:
+        return Span(2 * given.start + 2, 2 * given.stop - 3)
+
+
 Stage = tuple[Layer, ...]
 
 
@@ -131,6 +157,16 @@ def structure_stage(layers: int, radius: int) -> Stage:
 def texture_stage(blocks: int) -> Stage:
     """The texture synthesizer: `blocks` times an upsampling convolution and a convolution."""
     return (Up(), Conv()) * blocks
+
+
+def detail_stage(low_layers: int) -> Stage:
+    """One step of the detail ladder, from the lattice of depth d to that of depth d + 1.
+
+    Its features, then the two filters that put the input back as the low-pass of what was painted:
+    layer i of the network computes entry i + 1 of `spans_given`; the lattices are low (input and
+    `low_layers`), high (the painted picture last), low (what `Halve` gives), high (the output).
+    """
+    return (Conv(),) * low_layers + (Up(), Conv(), Halve(), Double())
 
 
 def spans_needed(stage: Stage, out: Span) -> list[Span]:
@@ -216,8 +252,18 @@ def tiles_of(window: Window, tile: int) -> Iterator[Window]:
             yield Window(y * tile, x * tile, tile, tile)
 
 
-def cut(window: Window, tile: int) -> Iterator[Window]:
-    """`window` cut from its own corner into pieces of at most `tile`, row by row."""
-    for y in range(window.y, window.y + window.height, tile):
-        for x in range(window.x, window.x + window.width, tile):
-            yield Window(y, x, tile, tile).meet(window)
+def pieces(window: Window, about: int) -> Iterator[Window]:
+    """`window` cut into near-equal pieces of about `about` along each axis, row by row.
+
+    >>> [piece.width for piece in pieces(Window(0, 0, 4, 1040), 512)]
+    [520, 520]
+    """
+    for y_span in _near_equal(window.y_span, about):
+        for x_span in _near_equal(window.x_span, about):
+            yield Window.of(y_span, x_span)
+
+
+def _near_equal(span: Span, about: int) -> list[Span]:
+    count = max(1, round(span.size / about))
+    edges = [span.start + span.size * i // count for i in range(count + 1)]
+    return [Span(a, b) for a, b in pairwise(edges)]
