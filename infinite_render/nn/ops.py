@@ -33,11 +33,11 @@ def tent_kernel(gain: float) -> Tensor:
     return torch.outer(tap, tap) * (gain / 16)
 
 
-def blur(x: Tensor) -> Tensor:
-    """[1,2,1] x [1,2,1] / 4 on every channel, without padding: [N,C,h,w] -> [N,C,h-2,w-2]."""
+def blur(x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[1,2,1] x [1,2,1] / 4 on every channel, plus bias [C]: [N,C,h,w] -> [N,C,h-2,w-2]."""
     channels = x.shape[1]
     kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3, 3)
-    return F.conv2d(x, kernel, groups=channels)
+    return F.conv2d(x, kernel, bias, groups=channels)
 
 
 def skip_up(x: Tensor) -> Tensor:

@@ -1,0 +1,69 @@
+"""Latents as fields: what the generator reads at every place of the plane, from a seed.
+
+Everything that changes the picture is such a field, a pure function of position, so that a renderer
+need not know where its latents come from.
+
+Spaces: z_l on the cell lattice; the noise of a layer on that layer's own lattice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinite_render.geometry import Window
+from infinite_render.noise import (
+    NOISE_VERSION,
+    Stream,
+    detail_stream,
+    normal,
+    texture_stream,
+)
+
+Array = NDArray[np.float32]
+
+
+class LatentField(Protocol):
+    """What a renderer asks of the latents; all values float32, about N(0, 1)."""
+
+    def z_global(self, dim: int) -> Array:
+        """The global latent, [dim]."""
+
+    def z_local(self, window_cell: Window, dim: int) -> Array:
+        """Local latents over a window of cells, [dim,h,w]."""
+
+    def texture_noise(self, layer: int, window: Window) -> Array:
+        """Noise of texture convolution `layer` over a window of its own lattice, [h,w]."""
+
+    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
+        """Noise of `layer` in step `step` of the detail ladder, on its own lattice, [h,w]."""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that tell this field from every other; part of a picture's identity."""
+
+
+@dataclass(frozen=True)
+class SeededLatents:
+    """The infinite Gaussian field of one seed. `seed` counts modulo 2^64."""
+
+    seed: int
+
+    def z_global(self, dim: int) -> Array:
+        return normal(self.seed, Stream.GLOBAL, 0, 0, 1, 1, dim).reshape(dim)
+
+    def z_local(self, window_cell: Window, dim: int) -> Array:
+        return normal(self.seed, Stream.LOCAL, *window_cell, dim)
+
+    def texture_noise(self, layer: int, window: Window) -> Array:
+        noise: Array = normal(self.seed, texture_stream(layer), *window)[0]
+        return noise
+
+    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
+        noise: Array = normal(self.seed, detail_stream(step, layer), *window)[0]
+        return noise
+
+    def describe(self) -> dict[str, Any]:
+        return {"seed": self.seed % 2**64, "noise_version": NOISE_VERSION}

@@ -1,0 +1,189 @@
+"""The compiled generator: for one scene, a short list of plain convolutions.
+
+Within a scene z_g and w are constant, so modulation, demodulation, equalised scales and the
+activation's gain fold into plain weights once: sqrt(2) * lrelu(y) = lrelu(sqrt(2) y).
+The plain network of `nn` stays beside it and a test ties the two.
+
+Shapes: features [1,C,h,w] in the scene's precision, channels last; RGB [3,h,w] in float32;
+noise of a layer [h,w] float32 of that layer's own lattice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infinite_render.nn.generator import Generator
+from infinite_render.nn.ops import (
+    SLOPE,
+    SQRT2,
+    ModulatedConv,
+    blur,
+    center_crop,
+    skip_up,
+)
+from infinite_render.nn.structure import StructureLayer, StructureSynthesizer
+from infinite_render.nn.texture import TextureBlock, TextureLayer, ToRGB
+
+NoiseReader = Callable[[int, int, int], Tensor]
+"""(layer, height, width) -> noise float32 [height, width]: the sizes the layer has computed."""
+
+
+@dataclass(frozen=True)
+class PlainConv:
+    """Convolution, noise, bias, leaky ReLU with everything folded in; `up` doubles and blurs.
+
+    weight [O,I,k,k] ([I,O,k,k] when up), bias [O], both in the scene's precision.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    noise_strength: float
+    up: bool
+
+    def __call__(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """x [1,I,h,w], noise [h',w'] of the output or None -> [1,O,h',w']."""
+        if self.up:
+            y = blur(F.conv_transpose2d(x, self.weight, stride=2, padding=1), self.bias)
+        else:
+            y = F.conv2d(x, self.weight, self.bias)
+        if noise is not None:
+            # Spread over the channels first, then the sum of two tensors alike: on a CPU several
+            # times faster than an addition that broadcasts.
+            y += torch.empty_like(y).copy_(noise * self.noise_strength)
+        activated: Tensor = F.leaky_relu_(y, SLOPE)
+        return activated
+
+
+@dataclass(frozen=True)
+class PlainRGB:
+    """1x1 convolution to RGB; weight [3,I,1,1] in the scene's precision, bias [3,1,1] float32."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight)[0].float() + self.bias
+
+
+@dataclass(frozen=True)
+class CompiledStructure:
+    """z_l [1,L,h+2m,w+2m], c [1,3,h+2m,w+2m] -> z_s [1,S,h,w] in the scene's precision."""
+
+    layers: tuple[PlainConv, ...]
+    coordinates: bool
+
+    def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
+        x = z_local
+        for layer in self.layers:
+            if self.coordinates:
+                x = torch.cat([x, center_crop(c, x.shape[2], x.shape[3])], dim=1)
+            x = layer(x, None)
+        return x
+
+
+@dataclass(frozen=True)
+class CompiledTexture:
+    """z_s [1,S,h,w] -> RGB float32 [3,H,W]; layer i reads noise i."""
+
+    blocks: tuple[tuple[PlainConv, PlainConv, PlainRGB], ...]
+
+    def __call__(self, z_structure: Tensor, noise: NoiseReader) -> Tensor:
+        x = z_structure
+        rgb: Tensor | None = None
+        for b, (up, conv, to_rgb) in enumerate(self.blocks):
+            height, width = 2 * x.shape[2] - 3, 2 * x.shape[3] - 3
+            x = up(x, _noise_of(up, noise, 2 * b, height, width))
+            x = conv(x, _noise_of(conv, noise, 2 * b + 1, height - 2, width - 2))
+            painted = to_rgb(x)
+            if rgb is not None:
+                painted += center_crop(skip_up(rgb[:, None]), *painted.shape[1:])[:, 0]
+            rgb = painted
+        assert rgb is not None
+        return rgb
+
+
+def _noise_of(
+    layer: PlainConv, noise: NoiseReader, index: int, height: int, width: int
+) -> Tensor | None:
+    return noise(index, height, width) if layer.noise_strength else None
+
+
+def fold(
+    conv: ModulatedConv,
+    style: Tensor,
+    bias: Tensor,
+    noise_strength: float,
+    dtype: torch.dtype,
+) -> PlainConv:
+    """Fold a modulated convolution, its style [D], bias [O] and activation gain (float32)."""
+    weight = _modulated(conv, style) * SQRT2
+    if conv.up:
+        weight = weight.transpose(0, 1)
+    return PlainConv(
+        weight=weight.to(dtype).contiguous(memory_format=torch.channels_last),
+        bias=(bias * SQRT2).to(dtype),
+        noise_strength=noise_strength * SQRT2,
+        up=conv.up,
+    )
+
+
+def _modulated(conv: ModulatedConv, style: Tensor) -> Tensor:
+    """w'_oi = w_oi s_i / sqrt(sum_i (w_oi s_i)^2 + 1e-8), [O,I,k,k] float32."""
+    scale: Tensor = conv.modulation(style[None])[0]  # [I]
+    weight = conv.scaled_weight() * scale[None, :, None, None]
+    if conv.demodulate:
+        weight = weight * torch.rsqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8)
+    return weight
+
+
+def compile_structure(
+    structure: StructureSynthesizer, z_global: Tensor, dtype: torch.dtype
+) -> CompiledStructure:
+    """Fold the structure synthesizer for one z_g [D]."""
+    parts = [layer for layer in structure.layers if isinstance(layer, StructureLayer)]
+    layers = [fold(part.conv, z_global, part.bias, 0.0, dtype) for part in parts]
+    return CompiledStructure(tuple(layers), structure.coordinates)
+
+
+def compile_texture(
+    blocks: Sequence[TextureBlock], w: Tensor, dtype: torch.dtype
+) -> CompiledTexture:
+    """Fold the texture synthesizer for styles w [styles,D]."""
+
+    def layer(part: TextureLayer, style: Tensor) -> PlainConv:
+        return fold(part.conv, style, part.bias, float(part.noise_strength), dtype)
+
+    def rgb(part: ToRGB, style: Tensor) -> PlainRGB:
+        weight = _modulated(part.conv, style).to(dtype)
+        return PlainRGB(
+            weight.contiguous(memory_format=torch.channels_last), part.bias[:, None, None].clone()
+        )
+
+    last = len(blocks) - 1
+    return CompiledTexture(
+        tuple(
+            (
+                layer(block.up, w[2 * b]),
+                layer(block.conv, w[2 * b + 1]),
+                rgb(block.to_rgb, w[2 * b + 2 if b == last else 2 * b + 3]),
+            )
+            for b, block in enumerate(blocks)
+        )
+    )
+
+
+@torch.no_grad()
+def compile_generator(
+    generator: Generator, z_global: Tensor, dtype: torch.dtype
+) -> tuple[CompiledStructure, CompiledTexture]:
+    """Both synthesizers folded for the scene of z_g [D], on the device of z_g."""
+    blocks = [block for block in generator.texture.blocks if isinstance(block, TextureBlock)]
+    return (
+        compile_structure(generator.structure, z_global, dtype),
+        compile_texture(blocks, generator.style(z_global[None])[0], dtype),
+    )
