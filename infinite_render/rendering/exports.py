@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,7 +157,7 @@ def export_store(
     description: str | None = None,
     compression: str = DEFAULT_COMPRESSION,
     quality: int = DEFAULT_QUALITY,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Write a finished store to `path`, telling the progress; run it to the end.
 
     description None takes the store's identity. Raises UnreadableBlocks, with all the blocks that
@@ -224,8 +224,7 @@ def _save_dzi(image: Any, temporary: Path, target: Path, description: str, quali
     image.dzsave(
         str(temporary / target.stem),
         imagename=target.stem,
-        suffix=".jpg",
-        Q=quality,
+        suffix=f".jpg[Q={quality}]",  # an option Q would be passed over in silence
         tile_size=TILE_PX,
         overlap=0,
         keep="none",  # or every tile repeats the description

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import math
 import os
 import struct
@@ -63,6 +64,8 @@ def vips() -> ModuleType:
             f"libvips is {has[0]}.{has[1]} and 8.17 is needed; pip install -U pyvips-binary"
         )
     pyvips.cache_set_max(0)  # or a file written anew is read as it was before
+    # libvips's warnings of a failed read are not to be printed: the error itself is raised.
+    logging.getLogger("pyvips").addHandler(logging.NullHandler())
     return pyvips  # type: ignore[no-any-return]
 
 
@@ -253,6 +256,8 @@ class Sink(threading.Thread):
 
     def cancel(self) -> None:
         """Stop and leave nothing behind. Returns within seconds. A finished file stays."""
+        if self._ended.is_set():
+            return
         self._stop.set()
         self._rows.fail(Cancelled())
         self._ended.wait(GIVE_UP_S)

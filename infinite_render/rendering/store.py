@@ -126,7 +126,8 @@ class CanvasStore:
     def write_block(self, iy: int, ix: int, pixels: Pixels) -> None:
         """Write a whole block of the picture, uint8 [H, W, 3]. On return it is on the disk."""
         # One plane after another: seven times as fast as one transposed copy.
-        self.write_planes(Block(0, iy, ix), np.stack([pixels[..., c] for c in range(3)]))
+        planes = np.stack([pixels[..., channel] for channel in range(pixels.shape[-1])])
+        self.write_planes(Block(0, iy, ix), planes)
 
     def write_planes(self, block: Block, planes: Pixels) -> None:
         """Write a whole block of any level, uint8 [3, H, W]. For one writer at a time."""
