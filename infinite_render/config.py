@@ -122,6 +122,7 @@ class ModelRecipe:
     name: str = "unnamed"
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
+    detail: DetailConfig | None = None  # the ladder's step, or None for a model without one
     trained: dict[str, Any] = field(
         default_factory=dict
     )  # images shown, data, recipe; for the reader

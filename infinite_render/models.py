@@ -21,32 +21,41 @@ from torch import Tensor
 from infinite_render.config import ModelRecipe, format_toml, parse_toml
 from infinite_render.errors import ModelError, nearest
 from infinite_render.files import replace_file
+from infinite_render.nn.detail import DetailStep, build_detail
 from infinite_render.nn.generator import Generator, build_generator
 
 DEFAULT_MODEL = "landscape"
 WEIGHTS, RECIPE, CARD = "model.safetensors", "model.toml", "card.md"
+DETAIL = "detail.safetensors"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A generator in evaluation mode, float32 on the CPU, and the recipe that says its sizes."""
+    """Networks in evaluation mode, float32 on the CPU, and the recipe that says their sizes.
+
+    `detail` is the step of the detail ladder, None for a model without one.
+    """
 
     name: str
     folder: Path
     recipe: ModelRecipe
     generator: Generator
+    detail: DetailStep | None = None
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hex of everything in the model that can change a pixel."""
-        return model_digest(self.recipe, self.generator.state_dict())
+        state = dict(self.generator.state_dict())
+        if self.detail is not None:
+            state |= {f"detail.{key}": value for key, value in self.detail.state_dict().items()}
+        return model_digest(self.recipe, state)
 
 
 def model_digest(recipe: ModelRecipe, state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the recipe's generator and render tables, and of every tensor by name."""
+    """SHA-256 of the recipe's tables of sizes, and of every tensor by name."""
     digest = hashlib.sha256()
-    digest.update(format_toml(recipe.generator).encode())
-    digest.update(format_toml(recipe.render).encode())
+    for table in (recipe.generator, recipe.render, recipe.detail):
+        digest.update(format_toml(table).encode() if table is not None else b"none")
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -126,7 +135,12 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     generator = build_generator(recipe.generator)
     load_weights(generator, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     generator.eval().requires_grad_(False)
-    return Model(folder.resolve().name, folder.resolve(), recipe, generator)
+    detail = None
+    if recipe.detail is not None:
+        detail = build_detail(recipe.detail)
+        load_weights(detail, read_tensors(folder / DETAIL), folder / DETAIL)
+        detail.eval().requires_grad_(False)
+    return Model(folder.resolve().name, folder.resolve(), recipe, generator, detail)
 
 
 def save_model(

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from infinite_render.nn.detail import DetailStep, fold_detail
 from infinite_render.nn.generator import Generator
 from infinite_render.nn.ops import (
     SLOPE,
@@ -26,6 +27,7 @@ from infinite_render.nn.ops import (
     center_crop,
     skip_up,
 )
+from infinite_render.nn.scale import keep_low_pass
 from infinite_render.nn.structure import StructureLayer, StructureSynthesizer
 from infinite_render.nn.texture import TextureBlock, TextureLayer, ToRGB
 
@@ -37,12 +39,13 @@ NoiseReader = Callable[[int, int, int], Tensor]
 class PlainConv:
     """Convolution, noise, bias, leaky ReLU with everything folded in; `up` doubles and blurs.
 
-    weight [O,I,k,k] ([I,O,k,k] when up), bias [O], both in the scene's precision.
+    weight [O,I,k,k] ([I,O,k,k] when up), bias [O], noise_strength [O] or None for a layer without
+    noise, all in the scene's precision.
     """
 
     weight: Tensor
     bias: Tensor
-    noise_strength: float
+    noise_strength: Tensor | None
     up: bool
 
     def __call__(self, x: Tensor, noise: Tensor | None) -> Tensor:
@@ -51,10 +54,11 @@ class PlainConv:
             y = blur(F.conv_transpose2d(x, self.weight, stride=2, padding=1), self.bias)
         else:
             y = F.conv2d(x, self.weight, self.bias)
-        if noise is not None:
-            # Spread over the channels first, then the sum of two tensors alike: on a CPU several
-            # times faster than an addition that broadcasts.
-            y += torch.empty_like(y).copy_(noise * self.noise_strength)
+        if noise is not None and self.noise_strength is not None:
+            # The sum of the outer product noise x strength, in place on [h' w',O]: as a product of
+            # matrices it is one pass over memory, many times faster than an addition that spreads.
+            rows = y.permute(0, 2, 3, 1).view(-1, y.shape[1])
+            rows.addmm_(noise.to(y.dtype).view(-1, 1), self.noise_strength[None])
         activated: Tensor = F.leaky_relu_(y, SLOPE)
         return activated
 
@@ -107,28 +111,52 @@ class CompiledTexture:
         return rgb
 
 
+@dataclass(frozen=True)
+class CompiledDetail:
+    """One step of the detail ladder at one zoom: RGB float32 [3,h,w] -> [3,2h-29,2w-29]."""
+
+    layers: tuple[PlainConv, ...]
+    to_rgb: PlainRGB
+
+    def __call__(self, rgb: Tensor, noise: NoiseReader) -> Tensor:
+        x = rgb[None].to(self.layers[0].weight.dtype, memory_format=torch.channels_last)
+        for i, layer in enumerate(self.layers):
+            height, width = x.shape[2:]
+            out = (2 * height - 3, 2 * width - 3) if layer.up else (height - 2, width - 2)
+            x = layer(x, _noise_of(layer, noise, i, *out))
+        return keep_low_pass(rgb[None], self.to_rgb(x)[None])[0]
+
+
 def _noise_of(
     layer: PlainConv, noise: NoiseReader, index: int, height: int, width: int
 ) -> Tensor | None:
-    return noise(index, height, width) if layer.noise_strength else None
+    return None if layer.noise_strength is None else noise(index, height, width)
 
 
 def fold(
     conv: ModulatedConv,
     style: Tensor,
     bias: Tensor,
-    noise_strength: float,
+    noise_strength: Tensor | None,
     dtype: torch.dtype,
 ) -> PlainConv:
     """Fold a modulated convolution, its style [D], bias [O] and activation gain (float32)."""
-    weight = _modulated(conv, style) * SQRT2
-    if conv.up:
-        weight = weight.transpose(0, 1)
+    strength = None if noise_strength is None else (noise_strength * SQRT2).expand(len(bias))
+    return plain_conv(_modulated(conv, style) * SQRT2, bias * SQRT2, strength, conv.up, dtype)
+
+
+def plain_conv(
+    weight: Tensor, bias: Tensor, noise_strength: Tensor | None, up: bool, dtype: torch.dtype
+) -> PlainConv:
+    """A layer of weight [O,I,k,k], bias [O] and noise strength [O], brought into `dtype`."""
+    weight = weight.transpose(0, 1) if up else weight
+    if noise_strength is not None:
+        noise_strength = noise_strength.to(dtype).contiguous() if noise_strength.any() else None
     return PlainConv(
         weight=weight.to(dtype).contiguous(memory_format=torch.channels_last),
-        bias=(bias * SQRT2).to(dtype),
-        noise_strength=noise_strength * SQRT2,
-        up=conv.up,
+        bias=bias.to(dtype).contiguous(),
+        noise_strength=noise_strength,
+        up=up,
     )
 
 
@@ -146,7 +174,7 @@ def compile_structure(
 ) -> CompiledStructure:
     """Fold the structure synthesizer for one z_g [D]."""
     parts = [layer for layer in structure.layers if isinstance(layer, StructureLayer)]
-    layers = [fold(part.conv, z_global, part.bias, 0.0, dtype) for part in parts]
+    layers = [fold(part.conv, z_global, part.bias, None, dtype) for part in parts]
     return CompiledStructure(tuple(layers), structure.coordinates)
 
 
@@ -156,7 +184,7 @@ def compile_texture(
     """Fold the texture synthesizer for styles w [styles,D]."""
 
     def layer(part: TextureLayer, style: Tensor) -> PlainConv:
-        return fold(part.conv, style, part.bias, float(part.noise_strength), dtype)
+        return fold(part.conv, style, part.bias, part.noise_strength, dtype)
 
     def rgb(part: ToRGB, style: Tensor) -> PlainRGB:
         weight = _modulated(part.conv, style).to(dtype)
@@ -187,3 +215,15 @@ def compile_generator(
         compile_structure(generator.structure, z_global, dtype),
         compile_texture(blocks, generator.style(z_global[None])[0], dtype),
     )
+
+
+@torch.no_grad()
+def compile_detail(step: DetailStep, zoom: int, dtype: torch.dtype) -> CompiledDetail:
+    """The step from depth `zoom` to `zoom + 1`, on the device of `step`."""
+    folded = fold_detail(step, zoom)
+    layers = [
+        plain_conv(layer.weight, layer.bias, layer.noise_strength, layer.up, dtype)
+        for layer in folded.layers
+    ]
+    weight = folded.rgb_weight.to(dtype).contiguous(memory_format=torch.channels_last)
+    return CompiledDetail(tuple(layers), PlainRGB(weight, folded.rgb_bias[:, None, None]))

@@ -1,8 +1,12 @@
 """What one block of the plane needs: the window of every lattice, and the arithmetic it costs.
 
-Spaces: px of the canvas's depth, px of each coarser depth, cells. A block is aligned to multiples
-of its size on the plane, and its size is a multiple of `stride << depth`; so all blocks have the
-same windows, shifted, and every tensor of one block has the shape it has in all others.
+A picture of depth d is painted by a tower of stages: structure (cells) -> texture (px of depth 0)
+-> d steps of the detail ladder (px of depth 1 .. d). For a block, every stage but the last is run
+once over the window that the stages above it read; the last one paints the block cell by cell.
+
+Spaces: px of a level 0 .. depth, cells. A block is aligned to multiples of its size on the plane of
+its depth, and its size is a multiple of `stride << depth`; so all blocks have the same windows,
+shifted, and every tensor of one block has the shape it has in all others.
 """
 
 from __future__ import annotations
@@ -12,10 +16,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from infinite_render.config import GeneratorConfig, RenderConfig
+from infinite_render.config import DetailConfig, GeneratorConfig, RenderConfig
+from infinite_render.errors import UsageError
 from infinite_render.geometry import (
     Stage,
     Window,
+    detail_stage,
     pieces,
     structure_stage,
     texture_stage,
@@ -27,52 +33,76 @@ PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any
 COORDINATE_CHANNELS = 3
 
 
+def check_depth(
+    generator: GeneratorConfig, render: RenderConfig, detail: DetailConfig | None, depth: int
+) -> None:
+    """UsageError for a depth the model has not: negative, without a ladder, or beyond a block."""
+    deepest = max_depth(generator, render, detail)
+    if not 0 <= depth <= deepest:
+        lacks_ladder = "it has no detail ladder"
+        why = lacks_ladder if detail is None else f"its blocks are {render.block_px} px"
+        raise UsageError(f"--depth {depth} is not in 0..{deepest} for this model: {why}")
+
+
+def max_depth(generator: GeneratorConfig, render: RenderConfig, detail: DetailConfig | None) -> int:
+    """The deepest plane a model can be rendered at: a block must hold whole cells of latents."""
+    if detail is None:
+        return 0
+    depth = 0
+    while render.block_px % (generator.stride << (depth + 1)) == 0:
+        depth += 1
+    return depth
+
+
 @dataclass(frozen=True)
 class BlockPlan:
-    """Windows and costs of the block at (block_y, block_x) = (0, 0); others are this one,
-    shifted."""
+    """Windows and costs of the blocks of one model at one depth."""
 
     generator: GeneratorConfig
     render: RenderConfig
+    detail: DetailConfig | None = None
+    depth: int = 0
 
-    @property
-    def block(self) -> Window:
-        return Window(0, 0, self.render.block_px, self.render.block_px)
+    def __post_init__(self) -> None:
+        check_depth(self.generator, self.render, self.detail, self.depth)
+
+    @cached_property
+    def structure(self) -> Stage:
+        return structure_stage(self.generator.structure_layers, self.generator.structure_radius)
 
     @cached_property
     def texture(self) -> Stage:
         return texture_stage(self.generator.blocks)
 
     @cached_property
-    def structure(self) -> Stage:
-        return structure_stage(self.generator.structure_layers, self.generator.structure_radius)
+    def step(self) -> Stage:
+        """One step of the ladder; only for a model that has one."""
+        assert self.detail is not None
+        return detail_stage(self.detail.low_layers)
 
-    def structure_window(self, block_y: int, block_x: int) -> Window:
-        """The window of z_s, in cells, that a block's texture reads."""
-        cells = self.render.block_px // self.generator.stride
-        origin = window_needed(self.texture, self.block)
-        return origin._replace(y=origin.y + block_y * cells, x=origin.x + block_x * cells)
+    def stage(self, level: int) -> Stage:
+        """The stage that paints the px of `level`: the texture, or a step of the ladder."""
+        return self.texture if level == 0 else self.step
+
+    def block(self, block_y: int, block_x: int) -> Window:
+        """A block in px of the depth."""
+        size = self.render.block_px
+        return Window(block_y * size, block_x * size, size, size)
+
+    def level_windows(self, block_y: int, block_x: int) -> list[Window]:
+        """What a block needs of every lattice: z_s in cells, then px of level 0 .. depth."""
+        windows = [self.block(block_y, block_x)]
+        for level in range(self.depth, -1, -1):
+            windows.append(window_needed(self.stage(level), windows[-1]))
+        return windows[::-1]
 
     def latent_window(self, structure_window: Window) -> Window:
         """The window of z_l and c, in cells, that a window of z_s reads."""
         return window_needed(self.structure, structure_window)
 
-    def cells(self, block_y: int, block_x: int) -> Iterator[Window]:
-        """The cells of a block, px, row by row."""
-        size = self.render.block_px
-        yield from pieces(Window(block_y * size, block_x * size, size, size), self.render.cell_px)
-
-    def texture_macs(self, z_structure_window: Window) -> float:
-        """Multiply-accumulates of the dense texture convolutions run on a window of z_s."""
-        lattices = windows_given(self.texture, z_structure_window)
-        dims = (self.generator.structure_dim, *self.generator.texture_dims)
-        total = 0.0
-        for b, (before, after) in enumerate(pairwise(dims)):
-            given, up, conv = lattices[2 * b : 2 * b + 3]
-            total += 9 * before * after * _area(given)
-            total += 9 * after * after * _area(conv) + 3 * after * _area(conv)
-            assert up.height == 2 * given.height - 3
-        return total
+    def tiles(self, window: Window) -> Iterator[Window]:
+        """A window of one level cut into the pieces a stage paints alone; a block into cells."""
+        return pieces(window, self.render.cell_px)
 
     def structure_macs(self, latent_window: Window) -> float:
         """Multiply-accumulates of the structure synthesizer run on a window of z_l."""
@@ -86,25 +116,62 @@ class BlockPlan:
             for (before, after), output in zip(pairwise(dims), outputs, strict=True)
         )
 
-    @property
-    def block_macs(self) -> float:
-        """What a block costs as it is rendered: one structure, and its cells one by one."""
-        latent = self.latent_window(self.structure_window(0, 0))
-        cells = (window_needed(self.texture, cell) for cell in self.cells(0, 0))
-        return self.structure_macs(latent) + sum(self.texture_macs(cell) for cell in cells)
+    def stage_macs(self, level: int, given: Window) -> float:
+        """Multiply-accumulates of the dense convolutions of one stage run on its input window.
 
-    @property
+        An upsampling convolution has 9 products for each pixel of its input.
+        """
+        lattices = windows_given(self.stage(level), given)
+        return self._step_macs(lattices) if level else self._texture_macs(lattices)
+
+    def _texture_macs(self, lattices: list[Window]) -> float:
+        dims = (self.generator.structure_dim, *self.generator.texture_dims)
+        total = 0.0
+        for b, (before, after) in enumerate(pairwise(dims)):
+            given, _, painted = lattices[2 * b : 2 * b + 3]
+            total += 9 * before * after * _area(given)
+            total += (9 * after * after + 3 * after) * _area(painted)
+        return total
+
+    def _step_macs(self, lattices: list[Window]) -> float:
+        config = self.detail
+        assert config is not None
+        low, painted = lattices[: config.low_layers + 1], lattices[config.low_layers + 2]
+        dims = [3] + [config.low_dim] * config.low_layers
+        total = sum(
+            9 * before * after * _area(output)
+            for (before, after), output in zip(pairwise(dims), low[1:], strict=True)
+        )
+        total += 9 * config.low_dim * config.up_dim * _area(low[-1])
+        return total + (9 * config.up_dim * config.high_dim + 3 * config.high_dim) * _area(painted)
+
+    @cached_property
+    def block_macs(self) -> float:
+        """What a block costs as it is rendered: each stage over its window, piece by piece."""
+        windows = self.level_windows(0, 0)
+        total = self.structure_macs(self.latent_window(windows[0]))
+        for level, window in enumerate(windows[1:]):
+            for tile in self.tiles(window):
+                total += self.stage_macs(level, window_needed(self.stage(level), tile))
+        return total
+
+    @cached_property
     def ideal_macs_per_px(self) -> float:
         """What a pixel costs in one tile without borders: the limit of growing windows."""
-        config, side = self.generator, 2**20  # cells; the margins of such a tile do not show
-        window = Window(0, 0, side, side)
-        macs = self.texture_macs(window) + self.structure_macs(window)
-        return macs / (side * config.stride) ** 2
+        side = 1 << 20  # of the input: the margins of such a tile do not show
+        endless = Window(0, 0, side, side)
+        base = self.structure_macs(endless) + self.stage_macs(0, endless)
+        total = base / _area(endless) / self.generator.stride**2 / 4**self.depth
+        for level in range(1, self.depth + 1):
+            per_px = self.stage_macs(level, endless) / (4 * _area(endless))
+            total += per_px / 4 ** (self.depth - level)
+        return total
 
     @property
     def waste(self) -> float:
         """Arithmetic of a block over the same pixels of one huge tile, 1.0 or a little more."""
-        return self.block_macs / (self.ideal_macs_per_px * _area(self.block))
+        block_px2 = float(self.render.block_px**2)
+        return self.block_macs / (self.ideal_macs_per_px * block_px2)
 
 
 def _area(window: Window) -> int:

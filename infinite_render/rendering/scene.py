@@ -1,6 +1,8 @@
 """A scene: one model, one seed, one precision. Its picture is a pure function on an infinite plane.
 
-Spaces: px of the plane, int, both signs up to 2^40; block (by, bx) covers px [by B, (by + 1) B).
+Spaces: px of the plane of a depth, int, both signs up to 2^40; the plane of depth d is 2^d times
+finer, and its pixel 2^d q lies where pixel q of depth 0 does. Block (by, bx) covers the px
+[by B, (by + 1) B) of its own depth.
 A cell is always computed with the same tensor shapes, alone, by one thread with one intra-op
 thread: the same convolution on another shape, batch or thread count differs in its last bits.
 """
@@ -9,7 +11,9 @@ from __future__ import annotations
 
 import platform
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from threading import Lock
 from types import TracebackType
 from typing import Any
@@ -21,15 +25,15 @@ from torch import Tensor
 
 from infinite_render.errors import UsageError
 from infinite_render.fields.latents import LatentField, SeededLatents
-from infinite_render.geometry import Window, cover, window_needed, windows_given
+from infinite_render.geometry import Window, tiles_of, window_needed, windows_given
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
-from infinite_render.rendering.compiled import compile_generator
+from infinite_render.rendering.compiled import CompiledDetail, compile_detail, compile_generator
 from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
 
 Picture = NDArray[np.uint8]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_KEPT_BLOCKS = 8  # structures kept for neighbouring region reads
+_KEPT_BLOCKS = 4  # what the last few blocks were painted from, kept for neighbouring reads
 
 
 def has_native_bfloat16(device: str = "cpu") -> bool:
@@ -102,111 +106,155 @@ class Scene:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, device)
         self.latents: LatentField = SeededLatents(seed) if latents is None else latents
-        self.plan = BlockPlan(model.recipe.generator, model.recipe.render)
+        self._dtype = DTYPES[self.precision]
         z_global = torch.from_numpy(self.latents.z_global(model.recipe.generator.global_dim))
-        structure, texture = compile_generator(
-            model.generator.to(self.device), z_global.to(self.device), DTYPES[self.precision]
+        self._structure, self._texture = compile_generator(
+            model.generator.to(self.device), z_global.to(self.device), self._dtype
         )
-        self._structure, self._texture = structure, texture
-        self._kept: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, int], tuple[Tensor, Window]] = OrderedDict()
         self._lock = Lock()
 
     @property
     def block_px(self) -> int:
-        return self.plan.render.block_px
+        return self.model.recipe.render.block_px
 
-    def identity(self) -> dict[str, Any]:
+    @cache  # noqa: B019 - a scene lives as long as its plans, and there are few
+    def plan(self, depth: int) -> BlockPlan:
+        """The windows and costs of a block at `depth`; UsageError for a depth the model has not."""
+        recipe = self.model.recipe
+        return BlockPlan(recipe.generator, recipe.render, recipe.detail, depth)
+
+    def identity(self, depth: int = 0) -> dict[str, Any]:
         """Everything that can change a bit of the picture, as plain values."""
         return {
             "model": self.model.name,
             "model_digest": self.model.digest,
             **self.latents.describe(),
+            "depth": depth,
             "precision": self.precision,
-            "cell_px": self.plan.render.cell_px,
+            "cell_px": self.model.recipe.render.cell_px,
             "block_px": self.block_px,
             "device": torch.device(self.device).type,
             "machine": platform.machine(),
             "torch": torch.__version__,
         }
 
-    def render(self, y0: int, x0: int, height: int, width: int, *, workers: int = 1) -> Picture:
-        """The window whose first pixel is (y0, x0), uint8 [height, width, 3].
+    def render(
+        self, y0: int, x0: int, height: int, width: int, *, depth: int = 0, workers: int = 1
+    ) -> Picture:
+        """The window of the plane of `depth` with first pixel (y0, x0), uint8 [height, width, 3].
 
         Any window of a window is that window, bit for bit, at any number of `workers`.
-        Raises UsageError for an empty window or one beyond +-2^40 px.
+        Raises UsageError for an empty window, one beyond +-2^40 px, or a depth the model has not.
         """
         window = Window(y0, x0, height, width)
         check_window(window)
         picture = np.empty((height, width, 3), np.uint8)
         size = self.block_px
+        parts = [block.meet(window) for block in tiles_of(window, size)]
 
-        def paint(block: tuple[int, int]) -> None:
-            part = window.meet(Window(block[0] * size, block[1] * size, size, size))
-            picture[part.within(window)] = self.render_in_block(*block, part)
+        def paint(part: Window) -> None:
+            picture[part.within(window)] = self.paint(part, depth)
 
-        blocks = [(y, x) for y in cover(window.y_span, size) for x in cover(window.x_span, size)]
         with SingleThreads(workers) as pool:
-            list(pool.map(paint, blocks))
+            list(pool.map(paint, parts))
         return picture
 
     @torch.inference_mode()
-    def render_in_block(self, block_y: int, block_x: int, part: Window) -> Picture:
-        """A window inside one block, uint8 [h, w, 3]; call it from a thread of `SingleThreads`."""
-        picture = np.empty((part.height, part.width, 3), np.uint8)
-        z_structure: Tensor | None = None
-        whole = self.plan.structure_window(block_y, block_x)
-        for cell in self.plan.cells(block_y, block_x):
-            shared = cell.meet(part)
-            if not (shared.height and shared.width):
-                continue
-            if z_structure is None:
-                z_structure = self._block_structure(block_y, block_x, whole)
-            needed = window_needed(self.plan.texture, cell)
-            rows, columns = needed.within(whole)
-            painted = self._paint_cell(z_structure[:, :, rows, columns], needed, cell)
-            picture[shared.within(part)] = painted[shared.within(cell)]
+    def paint(
+        self, window: Window, depth: int = 0, check: Callable[[], None] = lambda: None
+    ) -> Picture:
+        """A window, uint8 [h,w,3], in the calling thread, which must be one of `SingleThreads`.
+
+        `check` is called before every cell; what it raises ends the painting.
+        """
+        picture = np.empty((window.height, window.width, 3), np.uint8)
+        plan = self.plan(depth)
+        for block in tiles_of(window, self.block_px):
+            coarse: tuple[Tensor, Window] | None = None
+            for cell in plan.tiles(block):
+                shared = cell.meet(window)
+                if not (shared.height and shared.width):
+                    continue
+                check()
+                if coarse is None:
+                    coarse = self._coarse(block.y // self.block_px, block.x // self.block_px, plan)
+                painted = to_uint8(self._paint_tile(*coarse, plan, depth, cell))
+                picture[shared.within(window)] = painted[shared.within(cell)]
         return picture
 
-    def _block_structure(self, block_y: int, block_x: int, window_cell: Window) -> Tensor:
-        """z_s of a block and its margin, [1,S,h,w]; the last few are kept."""
-        key = (block_y, block_x)
+    def _coarse(self, block_y: int, block_x: int, plan: BlockPlan) -> tuple[Tensor, Window]:
+        """What a block's last stage reads: z_s at depth 0, RGB of the level below beyond.
+
+        Computed once for a block; the last few are kept, for the windows of neighbouring reads.
+        """
+        key = (plan.depth, block_y, block_x)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        latent_window = self.plan.latent_window(window_cell)
-        config, dtype = self.plan.generator, DTYPES[self.precision]
-        z_local = self.latents.z_local(latent_window, config.local_dim)
+        windows = plan.level_windows(block_y, block_x)
+        coarse, window = self._block_structure(plan, windows[0]), windows[0]
+        for level in range(plan.depth):
+            finer = windows[level + 1]
+            rgb = torch.empty(3, finer.height, finer.width, device=self.device)
+            for tile in plan.tiles(finer):
+                rows, columns = tile.within(finer)
+                rgb[:, rows, columns] = self._paint_tile(coarse, window, plan, level, tile)
+            coarse, window = rgb, finer
+        with self._lock:
+            self._kept[key] = coarse, window
+            while len(self._kept) > _KEPT_BLOCKS:
+                self._kept.popitem(last=False)
+        return coarse, window
+
+    def _block_structure(self, plan: BlockPlan, window_cell: Window) -> Tensor:
+        """z_s over a window of cells, [S,h,w] with channels last."""
+        config = plan.generator
+        latent_window = plan.latent_window(window_cell)
+        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim))
         c = coordinates.window_grid(
             latent_window,
             cut=config.cut,
             span_cells=config.patch_cells + config.start_rows - 1,
             period_cells=config.period_cells,
         )
-        z_structure = self._structure(
-            self._on_device(torch.from_numpy(z_local)[None], dtype), self._on_device(c, dtype)
-        )
-        with self._lock:
-            self._kept[key] = z_structure
-            while len(self._kept) > _KEPT_BLOCKS:
-                self._kept.popitem(last=False)
-        return z_structure
+        return self._structure(self._features(z_local[None]), self._features(c))[0]
 
-    def _on_device(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        return x.to(self.device, dtype).contiguous(memory_format=torch.channels_last)
+    def _features(self, x: Tensor) -> Tensor:
+        return x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last)
 
-    def _paint_cell(self, z_structure: Tensor, needed: Window, cell: Window) -> Picture:
-        """z_s [1,S,h,w] over `needed` cells -> the pixels of `cell`, uint8 [h,w,3]."""
-        lattices = windows_given(self.plan.texture, needed)
+    def _paint_tile(
+        self, coarse: Tensor, coarse_window: Window, plan: BlockPlan, level: int, tile: Window
+    ) -> Tensor:
+        """RGB float32 [3,h,w] of a piece of one level, from what its stage reads, [C,h',w']."""
+        stage = plan.stage(level)
+        needed = window_needed(stage, tile)
+        lattices = windows_given(stage, needed)
+        rows, columns = needed.within(coarse_window)
+        given = coarse[:, rows, columns]
 
         def noise(layer: int, height: int, width: int) -> Tensor:
             window = lattices[layer + 1]
             assert window[2:] == (height, width)
-            return torch.from_numpy(self.latents.texture_noise(layer, window)).to(self.device)
+            if level == 0:
+                values = self.latents.texture_noise(layer, window)
+            else:
+                values = self.latents.detail_noise(level - 1, layer, window)
+            return torch.from_numpy(values).to(self.device)
 
-        rgb = self._texture(z_structure.contiguous(memory_format=torch.channels_last), noise)
-        rows, columns = cell.within(lattices[-1])
-        return to_uint8(rgb[:, rows, columns])
+        if level == 0:
+            rgb = self._texture(self._features(given[None]), noise)
+        else:
+            rgb = self._step(level - 1)(given, noise)
+        rows, columns = tile.within(lattices[-1])
+        return rgb[:, rows, columns]
+
+    @cache  # noqa: B019 - as for `plan`
+    def _step(self, zoom: int) -> CompiledDetail:
+        detail = self.model.detail
+        assert detail is not None
+        return compile_detail(detail.to(self.device), zoom, self._dtype)
 
 
 def to_uint8(rgb: Tensor) -> Picture:
