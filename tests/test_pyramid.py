@@ -220,7 +220,8 @@ def test_a_damaged_block_is_named_and_no_file_is_left(tmp_path: Path) -> None:
 
 
 WAIT_FOR_EVER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from pictures import *

@@ -26,6 +26,7 @@ from infinite_render.rendering.levels import catch_up, halve
 from infinite_render.rendering.store import (
     Block,
     create_store,
+    discard_store,
     name_blocks,
     open_or_create,
     open_store,
@@ -160,7 +161,7 @@ def test_a_store_killed_again_and_again_is_the_undisturbed_one(tmp_path: Path, w
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(after_s.uniform(0, 0.06))
+        time.sleep(after_s.uniform(0, 0.03))
         process.kill()
         kills += process.wait() == -signal.SIGKILL
         process.stdout.close()
@@ -335,6 +336,18 @@ def test_what_is_none_of_ours_is_said_to_be(tmp_path: Path) -> None:
 def test_a_store_is_not_made_over_anything(whole: Path) -> None:
     with pytest.raises(StoreError, match="exists already"):
         create_store(whole, 10, 10, block_px=64, chunk_px=64, identity={})
+
+
+def test_only_a_store_of_ours_is_discarded(tmp_path: Path) -> None:
+    zarr.create_group(store=tmp_path / "other.zarr")
+    with pytest.raises(StoreError, match="infrender did not write"):
+        discard_store(tmp_path / "other.zarr")
+    store = filled(tmp_path / "sea.zarr", PICTURE)
+    with pytest.raises(StoreError, match="another process is writing"):
+        discard_store(store.path)
+    store.close()
+    discard_store(store.path)
+    assert [file.name for file in tmp_path.iterdir()] == ["other.zarr"]
 
 
 @pytest.mark.parametrize("shape", [(256, 256, 4), (256, 255, 3)])

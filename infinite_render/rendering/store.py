@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -45,6 +46,7 @@ except ImportError:  # Windows has no flock; there, two runs into one store are 
     fcntl = None  # type: ignore[assignment]
 
 Pixels = NDArray[np.uint8]
+BLOCKS_AT_ONCE = 4
 
 
 class Block(NamedTuple):
@@ -150,7 +152,15 @@ class CanvasStore:
 
         Raises UnreadableBlocks, with the blocks, where some are damaged or not done.
         """
-        return np.stack(list(self.read_planes(y0, x0, height, width, level)), axis=-1)
+        pixels = np.empty((height, width, 3), dtype=np.uint8)
+        # A few blocks at a time, or a wide window would be held twice.
+        step = BLOCKS_AT_ONCE * self.block_px
+        edges = [x0, *range(x0 // step * step + step, x0 + width, step), x0 + width]
+        for left, right in pairwise(edges):
+            planes = self.read_planes(y0, left, height, right - left, level)
+            for channel in range(3):
+                pixels[:, left - x0 : right - x0, channel] = planes[channel]
+        return pixels
 
     def read_planes(self, y0: int, x0: int, height: int, width: int, level: int = 0) -> Pixels:
         """The same window as uint8 [3, height, width], checked against every checksum."""
@@ -347,6 +357,15 @@ def open_or_create(
             "give the same values to go on with it, choose another name, or --overwrite"
         )
     return store
+
+
+def discard_store(path: Path) -> None:
+    """Remove a store of ours, as --overwrite asks. Raises StoreError for anything else."""
+    open_store(path, "r+").close()  # ours, and nobody is writing into it
+    # Renamed first: a kill half way must not leave something that looks like a store.
+    remove(partial_name(path))
+    path.rename(partial_name(path))
+    remove(partial_name(path))
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
