@@ -11,6 +11,7 @@ shifted, and every tensor of one block has the shape it has in all others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +53,19 @@ def max_depth(generator: GeneratorConfig, render: RenderConfig, detail: DetailCo
     while render.block_px % (generator.stride << (depth + 1)) == 0:
         depth += 1
     return depth
+
+
+def default_depth(
+    generator: GeneratorConfig, render: RenderConfig, detail: DetailConfig | None, height_px: int
+) -> int:
+    """The depth at which the vertical band that training showed spans about `height_px`.
+
+    >>> default_depth(GeneratorConfig(), RenderConfig(), DetailConfig(), 8192)  # a band of 101 px
+    6
+    """
+    first_px, stop_px = generator.band_px
+    fitting = round(math.log2(max(1.0, height_px / (stop_px - first_px))))
+    return min(fitting, max_depth(generator, render, detail))
 
 
 @dataclass(frozen=True)
@@ -161,10 +175,10 @@ class BlockPlan:
         side = 1 << 20  # of the input: the margins of such a tile do not show
         endless = Window(0, 0, side, side)
         base = self.structure_macs(endless) + self.stage_macs(0, endless)
-        total = base / _area(endless) / self.generator.stride**2 / 4**self.depth
+        total = base / _area(endless) / (self.generator.stride << self.depth) ** 2
         for level in range(1, self.depth + 1):
             per_px = self.stage_macs(level, endless) / (4 * _area(endless))
-            total += per_px / 4 ** (self.depth - level)
+            total += per_px / (1 << 2 * (self.depth - level))
         return total
 
     @property

@@ -1,0 +1,301 @@
+"""A canvas: a window of a plane, painted block by block into a store and on into a file.
+
+    workers (threads) --blocks--> this thread --shards--> store --bands--> the file's own thread
+
+The thread that runs the generator is the only writer of the store. Whatever ends a run, the blocks
+that are there stay, and the same call goes on with the others; the file appears when it is whole.
+
+Spaces: px of the plane; the canvas's blocks are cut from its own first pixel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from infinite_render.errors import InfrenderError, UnreadableBlocks, UsageError
+from infinite_render.geometry import Window
+from infinite_render.rendering.bands import Bands
+from infinite_render.rendering.exports import (
+    DEFAULT_COMPRESSION,
+    DEFAULT_QUALITY,
+    FORMS,
+    STORE,
+    check_form,
+    open_sink,
+    plan_bytes,
+)
+from infinite_render.rendering.levels import build_above, catch_up
+from infinite_render.rendering.pyramid import check_compression
+from infinite_render.rendering.recipe import PictureRecipe, read_recipe
+from infinite_render.rendering.scene import Picture, Scene, SingleThreads, check_window
+from infinite_render.rendering.store import (
+    CanvasStore,
+    name_blocks,
+    open_or_create,
+    open_store,
+)
+from infinite_render.rendering.targets import check_target, remove
+
+CHUNK_PX = 512
+_AHEAD = (
+    1  # blocks waiting for a free worker, beyond one each: no worker ever waits for this thread
+)
+
+Order = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a canvas is. `kept_px` were there already; `notice` is a line for the user, or ''."""
+
+    phase: str  # "checking", "painting", "finishing"
+    done_px: int
+    total_px: int
+    kept_px: int = 0
+    notice: str = ""
+
+
+class Stopped(Exception):
+    """Raised inside a worker when its run has ended; nobody outside this module sees it."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A window of a scene's plane of `depth`; its first pixel lies on the lattice of cells.
+
+    Raises UsageError for an origin off that lattice, proposing the nearest, or an empty window.
+    """
+
+    scene: Scene
+    window: Window
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        check_window(self.window)
+        self.scene.plan(self.depth)
+        cell_px = self.scene.model.recipe.render.cell_px
+        y, x = self.window.y, self.window.x
+        if y % cell_px or x % cell_px:
+            near = f"{round(y / cell_px) * cell_px},{round(x / cell_px) * cell_px}"
+            raise UsageError(
+                f"--origin {y},{x} is not a multiple of the cell ({cell_px} px); try {near}"
+            )
+
+    @property
+    def recipe(self) -> PictureRecipe:
+        return PictureRecipe(self.window, self.scene.identity(self.depth))
+
+    def open_store(self, path: Path, pixel_size_um: float | None = None) -> CanvasStore:
+        """The store of this canvas at `path`, made or gone on with.
+
+        Raises IdentityMismatch for a store of another picture, with both values.
+        """
+        block_px = self.scene.block_px
+        return open_or_create(
+            path,
+            self.window.height,
+            self.window.width,
+            block_px=block_px,
+            chunk_px=min(CHUNK_PX, block_px),
+            identity=self.recipe.store_identity,
+            pixel_size_um=pixel_size_um,
+        )
+
+
+def store_of(out: Path, asked: Path | None = None) -> Path:
+    """Where a picture's store is: `out` itself, what was asked for, or hidden beside `out`.
+
+    >>> store_of(Path("a/wall.zarr")).name, store_of(Path("a/wall.tif")).name
+    ('wall.zarr', '.wall.tif.zarr')
+    """
+    if FORMS.get(out.suffix.lower()) is STORE:
+        return out
+    return asked or out.with_name(f".{out.name}.zarr")
+
+
+def paint_canvas(
+    canvas: Canvas,
+    out: Path,
+    *,
+    store_path: Path | None = None,
+    workers: int = 1,
+    compression: str = DEFAULT_COMPRESSION,
+    quality: int = DEFAULT_QUALITY,
+    pixel_size_um: float | None = None,
+    order: Order = list,
+) -> Iterator[Progress]:
+    """Paint a canvas to `out`, telling the progress; run it to the end.
+
+    The store is `out` itself for a .zarr, else `store_path`, else one beside `out` that is removed
+    when the file is whole. `order` may permute the blocks to be painted: the bits do not change.
+    Raises what the store, the file or the scene raise; a closed or interrupted run can be repeated.
+    """
+    form = check_form(out, canvas.window.height, canvas.window.width)
+    path = store_of(out, store_path)
+    with canvas.open_store(path, pixel_size_um) as store:
+        yield from _check_kept(store)
+        bands = Bands(store)
+        with contextlib.ExitStack() as stack:
+            sink = None
+            if form is not STORE:
+                sink = open_sink(
+                    out,
+                    bands,
+                    description=canvas.recipe.to_json(),
+                    compression=compression,
+                    quality=quality,
+                    pixel_size_um=pixel_size_um,
+                )
+                stack.callback(sink.cancel)
+            try:
+                painting = _paint_blocks(canvas, store, bands, workers, order)
+                for progress in stack.enter_context(contextlib.closing(painting)):
+                    yield progress
+                    if sink is not None:
+                        sink.check()
+                while sink is not None and not sink.wait(0.1):
+                    done = sink.rows_read * store.width
+                    yield Progress("finishing", done, store.height * store.width)
+            except UnreadableBlocks as error:
+                for level, iy, ix in error.blocks:
+                    store.drop_block(iy, ix, level)
+                raise
+    if form is not STORE and store_path is None:
+        remove(path)
+
+
+def _check_kept(store: CanvasStore) -> Iterator[Progress]:
+    """Check every byte of what an earlier run left; drop what is damaged, and say so."""
+    rows, columns = store.grid()
+    kept = rows * columns - len(store.blocks_left())
+    total_px = store.height * store.width
+    if kept or store.damaged:
+        yield Progress("checking", 0, total_px)
+        damaged = [*store.damaged, *store.verify()]
+        for block in damaged:
+            store.drop_block(block.iy, block.ix, block.level)
+        if damaged:
+            notice = f"{store.path}: {name_blocks(damaged)} damaged, rendering again"
+            yield Progress("checking", total_px, total_px, notice=notice)
+    catch_up(store)
+
+
+def _paint_blocks(
+    canvas: Canvas, store: CanvasStore, bands: Bands, workers: int, order: Order
+) -> Generator[Progress, None, None]:
+    """Paint what is missing in the store, a block a worker at a time."""
+    total_px = store.height * store.width
+    left = store.blocks_left()
+    kept_px = done_px = total_px - sum(_area(store, block) for block in left)
+    yield Progress("painting", done_px, total_px, kept_px)
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    def paint(iy: int, ix: int) -> Picture:
+        y0, x0, height, width = store.box(iy, ix)
+        window = Window(canvas.window.y + y0, canvas.window.x + x0, height, width)
+        return canvas.scene.paint(window, canvas.depth, check)
+
+    try:
+        with SingleThreads(workers) as pool:
+            try:
+                ready = _in_flight(pool, paint, order(left), workers + _AHEAD)
+                for (iy, ix), pixels in ready:
+                    store.write_block(iy, ix, pixels)
+                    build_above(store, iy, ix)
+                    bands.block_done(iy)
+                    done_px += _area(store, (iy, ix))
+                    yield Progress("painting", done_px, total_px, kept_px)
+            finally:
+                stop.set()
+    except BaseException as error:
+        bands.fail(error)
+        raise
+
+
+def _in_flight(
+    pool: ThreadPoolExecutor,
+    paint: Callable[[int, int], Picture],
+    blocks: Sequence[tuple[int, int]],
+    most: int,
+) -> Iterator[tuple[tuple[int, int], Picture]]:
+    """Blocks and their pixels as they are done, never more than `most` begun or waiting."""
+    finished: queue.SimpleQueue[Future[Picture]] = queue.SimpleQueue()
+    running: dict[Future[Picture], tuple[int, int]] = {}
+    waiting = list(blocks)[::-1]
+    while waiting or running:
+        while waiting and len(running) < most:
+            block = waiting.pop()
+            future = pool.submit(paint, *block)
+            running[future] = block
+            future.add_done_callback(finished.put)
+        done = finished.get()
+        yield running.pop(done), done.result()
+
+
+def _area(store: CanvasStore, block: tuple[int, int]) -> int:
+    _, _, height, width = store.box(*block)
+    return height * width
+
+
+def prepare(
+    canvas: Canvas,
+    out: Path,
+    *,
+    store_path: Path | None = None,
+    overwrite: bool = False,
+    compression: str = DEFAULT_COMPRESSION,
+) -> bool:
+    """Check, before anything is written, that `out` can be painted; False when it already is.
+
+    `overwrite` removes what stands in the way: the target, and a store of another picture.
+    Raises OutputError (form, place, permission, disk, a target that is not this picture) or
+    IdentityMismatch (a store of another picture).
+    """
+    height, width = canvas.window[2:]
+    form = check_form(out, height, width)
+    if form is STORE and store_path is not None:
+        raise UsageError(f"--store {store_path} is of no use: {out} is the store itself; leave it")
+    if form is not STORE:
+        check_compression(compression)
+    path = store_of(out, store_path)
+    if not overwrite and form is not STORE and is_painted(canvas, out):
+        return False
+    share_left = 1.0
+    if path.exists():
+        with open_store(path) as store:  # a StoreError where it is none of ours: never removed
+            share_left = _share_left(store)
+        if overwrite:
+            remove(path)
+            share_left = 1.0
+        else:
+            canvas.open_store(path).close()
+    need = share_left * plan_bytes(STORE, height, width)
+    if form is STORE:
+        check_target(out, int(need), overwrite=True)
+    else:
+        need += plan_bytes(form, height, width, compression)
+        check_target(out, int(need), overwrite=overwrite)
+    return True
+
+
+def _share_left(store: CanvasStore) -> float:
+    rows, columns = store.grid()
+    return len(store.blocks_left()) / (rows * columns)
+
+
+def is_painted(canvas: Canvas, out: Path) -> bool:
+    """Whether the file `out` is this very canvas, painted to the end by an earlier run."""
+    try:
+        return out.exists() and read_recipe(out) == canvas.recipe
+    except InfrenderError:
+        return False
