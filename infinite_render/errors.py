@@ -8,7 +8,8 @@
     |-- StoreError            a store that is damaged or belongs to another picture
     |   |-- IdentityMismatch  the store was made from something else; both values are shown
     |   `-- UnreadableBlocks  some of its blocks are damaged, or not rendered yet; they are named
-    `-- OutputError           a target that cannot be written
+    |-- OutputError           a target that cannot be written
+    `-- TrainingError         a run that cannot go on: a loss that is no number; exit code 1
 
 Every message says what was given, what is allowed and what to do, on one line.
 """
@@ -62,6 +63,12 @@ class UnreadableBlocks(StoreError):
 
 class OutputError(InfrenderError):
     """A target that cannot be written."""
+
+
+class TrainingError(InfrenderError):
+    """A training run that cannot go on; its last checkpoint is whole."""
+
+    exit_code = 1
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,264 @@
+"""Photographs as training patches: listed, decoded once into a cache, drawn by a pure function.
+
+A photograph is kept at each of the recipe's heights, as uint8 [h,w,3] one after another in one file
+that is mapped into memory; a patch is then a copy of a few kilobytes. Which patches a step shows
+follows from (seed, images shown) alone, so that a resumed run needs no state of the loader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyvips
+
+from infinite_render.errors import DataError
+from infinite_render.files import replace_file
+from infinite_render.training.events import Notice, Reading
+from infinite_render.training.recipes import DataConfig
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+HEAD_BYTES = 1 << 16  # of a file's beginning, part of its digest
+CACHE_VERSION = 1
+ANY_WIDTH = 10_000_000  # the box of a thumbnail that only its height bounds
+DRAWS = 5  # uniform numbers a patch takes: photograph, zoom, y, x, flip
+READERS = 4
+
+Pixels = npt.NDArray[np.uint8]  # [h,w,3]
+Listing = dict[str, str]  # relative name -> size and digest
+
+
+class Entry(NamedTuple):
+    """Where one photograph at one height lies in the cache."""
+
+    photograph: int
+    offset: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Real patches, this process's rows of the global batch.
+
+    pixels uint8 [n,P,P,3]; position float32 [n] in [-1, 1], that of the patch in its photograph;
+    label_per_px float32 [n], how much a vertical shift by one pixel moves the position.
+    """
+
+    pixels: Pixels
+    position: npt.NDArray[np.float32]
+    label_per_px: npt.NDArray[np.float32]
+
+
+def list_photographs(folder: Path) -> Listing:
+    """Every image file under `folder`, by relative name; DataError when there is none.
+
+    The value holds the size and a SHA-256 of the first 64 KiB: enough to tell a changed file, and
+    quick on any number of photographs.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.is_file() else "does not exist"
+        raise DataError(f"DATA {folder} {what}; give a folder of photographs")
+    paths = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    listing = {}
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            head = hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()[:16]
+        listing[path.relative_to(folder).as_posix()] = f"{path.stat().st_size} {head}"
+    if not listing:
+        allowed = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"DATA {folder} holds no image ({allowed}); give a folder of photographs")
+    return listing
+
+
+def listing_digest(listing: Listing) -> str:
+    """SHA-256 in hex of a listing."""
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
+
+
+def listing_difference(old: Listing, new: Listing) -> str:
+    """How two listings differ, in words; '' when they do not.
+
+    >>> listing_difference({"a.jpg": "1", "b.jpg": "2"}, {"b.jpg": "3", "c.jpg": "4"})
+    '1 added (c.jpg), 1 removed (a.jpg), 1 changed (b.jpg)'
+    """
+    kinds = {
+        "added": sorted(new.keys() - old.keys()),
+        "removed": sorted(old.keys() - new.keys()),
+        "changed": sorted(key for key in old.keys() & new.keys() if old[key] != new[key]),
+    }
+    parts = []
+    for word, names in kinds.items():
+        if names:
+            more = ", ..." if len(names) > 3 else ""
+            parts.append(f"{len(names)} {word} ({', '.join(names[:3])}{more})")
+    return ", ".join(parts)
+
+
+def decode(path: Path, height_px: int) -> Pixels | None:
+    """A photograph as sRGB uint8 [height_px,w,3], upright; None where it is not that tall.
+
+    Shrinks while loading; grey, CMYK (by its profile), 16 bit and alpha (over white) become RGB.
+    Raises pyvips.Error when the file is damaged.
+    """
+    image = pyvips.Image.thumbnail(
+        str(path), ANY_WIDTH, height=height_px, size="down", export_profile="srgb", fail_on="error"
+    )
+    if image.height < height_px:
+        return None
+    if image.format == "ushort" and image.interpretation not in ("rgb16", "grey16"):
+        image = image.copy(interpretation="rgb16" if image.bands >= 3 else "grey16")
+    image = image.colourspace("srgb")
+    if image.hasalpha():
+        image = image.flatten(background=255)
+    if image.bands < 3:
+        image = image.extract_band(0).bandjoin([image.extract_band(0)] * 2)
+    pixels: Pixels = image.extract_band(0, n=3).cast("uchar").numpy()
+    return pixels
+
+
+def _read(path: Path, heights_px: Sequence[int], patch_px: int) -> list[Pixels] | str:
+    """The photograph at each height it reaches, or why it is left out."""
+    kept: list[Pixels] = []
+    try:
+        for height_px in heights_px:
+            pixels = decode(path, height_px)
+            if pixels is not None and pixels.shape[1] >= patch_px:
+                kept.append(pixels)
+    except pyvips.Error as error:
+        reason = " ".join(str(error).split())
+        return f"damaged: {reason[:120]}"
+    least = heights_px[0]
+    return kept or f"too small: needs {least} px of height and then {patch_px} px of width"
+
+
+def read_photographs(
+    folder: Path, listing: Listing, data: DataConfig, patch_px: int, cache: Path
+) -> Iterator[Reading | Notice]:
+    """Decode every photograph into `cache`, unless it is there already; yields progress.
+
+    Names each file that is left out. DataError when none is left.
+    """
+    path = cache_path(cache, listing, data, patch_px)
+    if path.is_file():
+        left_out: dict[str, str] = json.loads(path.with_suffix(".json").read_text())["left_out"]
+        yield from _notices(left_out, len(listing))
+        return
+    cache.mkdir(parents=True, exist_ok=True)
+    heights_px = sorted(data.heights_px)
+    entries: list[Entry] = []
+    left_out = {}
+
+    def write(temporary: Path) -> Iterator[Reading]:
+        names, offset = list(listing), 0
+        with temporary.open("wb") as file, ThreadPoolExecutor(READERS) as pool:
+            jobs = pool.map(lambda name: _read(folder / name, heights_px, patch_px), names)
+            for photograph, (name, read) in enumerate(zip(names, jobs, strict=True)):
+                if isinstance(read, str):
+                    left_out[name] = read
+                    read = []
+                for pixels in read:
+                    entries.append(Entry(photograph, offset, *pixels.shape[:2]))
+                    file.write(np.ascontiguousarray(pixels).data)
+                    offset += pixels.nbytes
+                yield Reading(photograph + 1, len(names), len(left_out))
+
+    partial = path.with_name(f".{path.name}.decoding")
+    try:
+        yield from write(partial)
+        if not entries:
+            name, reason = next(iter(left_out.items()))
+            raise DataError(
+                f"none of the {len(listing)} images under {folder} can be used; {name} is {reason}"
+            )
+        text = json.dumps({"entries": entries, "left_out": left_out})
+        replace_file(path.with_suffix(".json"), lambda file: file.write_text(text))
+        replace_file(path, lambda file: partial.rename(file))
+    finally:
+        partial.unlink(missing_ok=True)
+    yield from _notices(left_out, len(listing))
+
+
+def _notices(left_out: dict[str, str], total: int) -> Iterator[Notice]:
+    for name, reason in left_out.items():
+        yield Notice(f"left out {name}: {reason}")
+    if left_out:
+        yield Notice(f"{len(left_out)} of {total} images left out")
+
+
+def cache_path(cache: Path, listing: Listing, data: DataConfig, patch_px: int) -> Path:
+    """The cache file of a listing at the recipe's heights."""
+    key = f"{CACHE_VERSION} {listing_digest(listing)} {data.heights_px} {patch_px}"
+    return cache / f"photographs-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
+
+
+class Photographs:
+    """Decoded photographs, mapped from the cache, and the patches drawn from them."""
+
+    def __init__(self, path: Path, patch_px: int) -> None:
+        index: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        self.pixels: Pixels = np.memmap(path, dtype=np.uint8, mode="r")
+        self.patch_px = patch_px
+        by_photograph: dict[int, list[Entry]] = {}
+        for values in index["entries"]:
+            entry = Entry(*values)
+            by_photograph.setdefault(entry.photograph, []).append(entry)
+        self.photographs = list(by_photograph.values())
+        self.left_out: dict[str, str] = index["left_out"]
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def picture(self, entry: Entry) -> Pixels:
+        """A view of one photograph, [h,w,3]."""
+        size = entry.height * entry.width * 3
+        flat = self.pixels[entry.offset : entry.offset + size]
+        return flat.reshape(entry.height, entry.width, 3)
+
+    def batch(self, seed: int, images: int, rows: Sequence[int], size: int, flip: bool) -> Batch:
+        """Rows `rows` of the global batch of `size` patches shown after `images` images."""
+        uniform = np.random.Generator(np.random.Philox(key=[seed, images])).random((size, DRAWS))
+        side = self.patch_px
+        pixels = np.empty((len(rows), side, side, 3), np.uint8)
+        position = np.empty(len(rows), np.float32)
+        label_per_px = np.empty(len(rows), np.float32)
+        for out, row in enumerate(rows):
+            u_photograph, u_zoom, u_y, u_x, u_flip = uniform[row]
+            zooms = self.photographs[int(u_photograph * len(self.photographs))]
+            entry = zooms[int(u_zoom * len(zooms))]
+            y = int(u_y * (entry.height - side + 1))
+            x = int(u_x * (entry.width - side + 1))
+            patch = self.picture(entry)[y : y + side, x : x + side]
+            pixels[out] = patch[:, ::-1] if flip and u_flip < 0.5 else patch
+            label_per_px[out] = 2 / max(1, entry.height - side)
+            position[out] = y * label_per_px[out] - 1
+        return Batch(pixels, position, label_per_px)
+
+
+class Prefetched:
+    """Batches one step ahead, drawn by a thread while the networks run."""
+
+    def __init__(self, draw: Callable[[int], Batch], size: int) -> None:
+        self.draw, self.size = draw, size
+        self.pool = ThreadPoolExecutor(1)
+        self.next_images = -1
+        self.future: Future[Batch] | None = None
+
+    def batch(self, images: int) -> Batch:
+        """The batch shown after `images` images."""
+        waiting = self.future if images == self.next_images else None
+        ready = self.draw(images) if waiting is None else waiting.result()
+        self.next_images = images + self.size
+        self.future = self.pool.submit(self.draw, self.next_images)
+        return ready
+
+    def close(self) -> None:
+        """End the thread."""
+        self.pool.shutdown(cancel_futures=True)

@@ -1,0 +1,193 @@
+"""The training loop: from a folder of photographs to a model folder, safe to stop at any moment.
+
+    photographs -> cache -> patches -> steps -> checkpoints, sheets, log -> model
+
+It yields what happens (`events.py`) and draws nothing. To resume, call it again: everything random
+follows from the seed and the images shown, so a resumed run is the run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from infinite_render.errors import TrainingError
+from infinite_render.nn.generator import Generator
+from infinite_render.training import events, runs
+from infinite_render.training.checkpoints import load_newest, save_checkpoint, writing
+from infinite_render.training.data import (
+    Photographs,
+    Prefetched,
+    cache_path,
+    list_photographs,
+    read_photographs,
+)
+from infinite_render.training.distributed import ALONE, Ranks
+from infinite_render.training.journal import Journal
+from infinite_render.training.recipes import TrainRecipe
+from infinite_render.training.sheets import write_sheets
+from infinite_render.training.state import State, build_state
+from infinite_render.training.steps import train_step
+
+REPORT_SECONDS = 2.0  # between two Progress events, about
+
+
+def train(
+    data: Path,
+    recipe: TrainRecipe,
+    out: Path,
+    *,
+    device: torch.device | None = None,
+    ranks: Ranks = ALONE,
+    start: str | None = None,
+    allow_changed_data: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    quality: Callable[[Generator], float] | None = None,
+) -> Iterator[events.Event]:
+    """Train `recipe` on the photographs under `data`, in the folder `out`, or resume there.
+
+    start: a model folder or name whose weights a new run begins with. should_stop is asked after
+    every step. quality measures the averaged generator every interval, lower is better.
+    Raises DataError, RecipeError, UsageError, ModelError for bad input, OutputError when the disk
+    is full, TrainingError when a loss is no number; the last checkpoint is whole in every case.
+    """
+    device = torch.device("cpu") if device is None else device
+    rows = ranks.rows(recipe.batch, paired=recipe.paired)
+    listing = list_photographs(data)
+    patch_px = recipe.generator.patch_px
+    cache = out / runs.CACHE
+    with ExitStack() as stack:
+        # The run's folder, and the photographs decoded into it: rank 0 writes, the others wait.
+        if ranks.writes:
+            stack.enter_context(runs.locked(out))
+            runs.open_run(out, recipe, listing, allow_changed_data=allow_changed_data)
+            with writing(cache):
+                yield from read_photographs(data, listing, recipe.data, patch_px, cache)
+        ranks.wait()
+        photographs = Photographs(cache_path(cache, listing, recipe.data, patch_px), patch_px)
+        draw = partial(
+            photographs.batch, recipe.seed, rows=rows, size=recipe.batch, flip=recipe.data.flip
+        )
+        batches = Prefetched(draw, recipe.batch)
+        stack.callback(batches.close)
+
+        # The state: the newest whole checkpoint, else a model's weights, else a fresh one.
+        state = build_state(recipe, device)
+        checkpoints = out / runs.CHECKPOINTS
+        newest = load_newest(checkpoints)
+        lines: list[str] = []
+        if newest is not None:
+            tensors, images, lines = newest
+            state.load(tensors, images)
+            lines = [*lines, f"resumed at {state.images:,} images"]
+        elif start is not None:
+            lines = runs.start_from(state, recipe, start)
+        yield from map(events.Notice, lines if ranks.writes else [])
+
+        journal = None
+        if ranks.writes:
+            with writing(out):
+                journal = Journal(out, state.images)
+            stack.callback(journal.close)
+        meter = Meter(ranks)
+        saved_images = state.images
+        began, began_images = time.monotonic(), state.images
+        reported = began
+        stopped = False
+
+        while state.images < recipe.images and not stopped:
+            # One step, on every process.
+            meter.add(train_step(state, recipe, batches.batch(state.images), rows, ranks))
+            due = time.monotonic() - reported > REPORT_SECONDS
+            stopped, due = ranks.any((should_stop(), due), device)
+            interval = recipe.interval_images
+            whole = state.images // interval > (state.images - recipe.batch) // interval
+            ending = stopped or state.images >= recipe.images
+
+            # Losses, for the eye and the log; a term that is no number ends the run here.
+            if due or whole or ending:
+                terms = meter.read(f"the last checkpoint is of {saved_images:,} images")
+                reported = time.monotonic()
+                speed = (state.images - began_images) / (reported - began)
+                left = max(0, recipe.images - state.images) / speed
+                if journal is not None:
+                    with writing(out):
+                        journal.write(state.images, {**terms, "images_per_s": speed})
+                    yield events.Progress(state.images, recipe.images, speed, left, terms)
+
+            # A checkpoint and the model as it stands; a sheet and a figure every interval.
+            if (whole or ending) and journal is not None:
+                check_weights(state, saved_images)
+                folder = save_checkpoint(checkpoints, state.tensors(), state.images)
+                saved_images = state.images
+                model = runs.write_model(out, recipe, state, listing)
+                yield events.Saved(state.images, folder)
+                if not stopped:
+                    with writing(out / runs.SHEETS):
+                        paths = write_sheets(
+                            state.averaged, recipe, device, out / runs.SHEETS, state.images
+                        )
+                    yield from (events.Sheet(state.images, path) for path in paths)
+                    if quality is not None:
+                        value = quality(state.averaged)
+                        journal.write(state.images, {"quality": value})
+                        yield events.Quality(state.images, value)
+            ranks.wait() if whole else None
+
+        if ranks.writes:
+            model = out / runs.MODEL
+            finished = state.images >= recipe.images
+            yield (
+                events.Finished(state.images, model)
+                if finished
+                else events.Stopped(state.images, out)
+            )
+
+
+class Meter:
+    """Means of the losses since they were last read; kept on the device, so that nothing waits."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add one step's terms."""
+        for name, term in terms.items():
+            self.sums[name] = self.sums[name] + term if name in self.sums else term
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def read(self, last_good: str) -> dict[str, float]:
+        """The means over steps and processes, then start anew.
+
+        Raises TrainingError naming the terms that are NaN or infinite.
+        """
+        sums = self.ranks.mean(torch.stack(list(self.sums.values())).float()).tolist()
+        means = {name: s / self.counts[name] for name, s in zip(self.sums, sums, strict=True)}
+        self.sums, self.counts = {}, {}
+        bad = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"the loss is no number: {', '.join(bad)}; {last_good}; lower adam.*_rate in the "
+                "recipe, or another seed, and start again"
+            )
+        return means
+
+
+def check_weights(state: State, saved_images: int) -> None:
+    """Refuse to save weights that are no numbers: TrainingError names the first."""
+    for prefix, module in state.modules().items():
+        for name, tensor in module.state_dict().items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise TrainingError(
+                    f"the weight {prefix}.{name} is no number after {state.images:,} images; the "
+                    f"last checkpoint is of {saved_images:,} images"
+                )

@@ -1,0 +1,124 @@
+"""What a training step asks the generator to paint: latents, coordinates, styles, noise, labels.
+
+Cells are those of a training patch, n columns square and m more on each side. Samples of one pair
+are i and i + N / 2: they share z_g, c, style mixing, and differ in z_l and noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from infinite_render.config import GeneratorConfig
+from infinite_render.geometry import Span, spans_given, texture_stage
+from infinite_render.nn import coordinates
+from infinite_render.nn.generator import Generator
+from infinite_render.training.draws import Draws
+from infinite_render.training.recipes import TrainRecipe
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Inputs of the generator for N patches.
+
+    z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's;
+    z_local [N,L,n+2m,n+2m]; c [N,3,n+2m,n+2m]; noise [N,1,H_i,W_i] a texture convolution;
+    position float32 [N], the vertical place of the patch in [-1, 1] (a jitter may pass it).
+    """
+
+    z_global: Tensor
+    z_second: Tensor
+    crossover: Tensor
+    z_local: Tensor
+    c: Tensor
+    noise: list[Tensor]
+    position: Tensor
+
+
+class Painted(NamedTuple):
+    """rgb float32 [N,3,P,P]; z_l [N,L,n+2m,n+2m]; z_s [N,S,n,n]; w [N,styles,D]."""
+
+    rgb: Tensor
+    z_local: Tensor
+    z_structure: Tensor
+    w: Tensor
+
+
+def noise_sizes(config: GeneratorConfig, cells: int) -> list[int]:
+    """Side of the noise of each texture convolution, for `cells` columns of structure.
+
+    >>> noise_sizes(GeneratorConfig(texture_dims=(8, 8)), 11)
+    [19, 17, 31, 29]
+    """
+    if config.padding:
+        return [cells << (b + 1) for b in range(config.blocks) for _ in range(2)]
+    return [span.size for span in spans_given(texture_stage(config.blocks), Span(0, cells))[1:]]
+
+
+def share(values: Tensor) -> Tensor:
+    """The second half of the samples becomes a copy of the first."""
+    half = values[: values.shape[0] // 2]
+    return torch.cat([half, half])
+
+
+def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
+    """Draw the inputs of a batch; with `paired`, pairs share what they should."""
+    config = recipe.generator
+    cells = config.patch_cells + 2 * config.structure_margin_cells
+    same = share if paired else _as_is
+    z_global, z_second = (
+        same(draws.normal(config.global_dim)),
+        same(draws.normal(config.global_dim)),
+    )
+
+    mixed = draws.uniform() < recipe.loss.style_mixing
+    entries = draws.integers(1, config.styles)
+    crossover = same(torch.where(mixed, entries, torch.full_like(entries, config.styles)))
+
+    start_row = draws.integers(0, config.start_rows).double()
+    start_column = draws.integers(0, config.period_cells).double()
+    jitter = draws.uniform(2).double() - 0.5
+    row = start_row + jitter[:, 0]
+    position = row * (2 / max(1, config.start_rows - 1)) - 1
+    # Fault 2 of the reference: a pair shares its coordinates, but each keeps the label it drew.
+    position = position if recipe.faithful else same(position)
+    grid = _grid(config, same(row), same(start_column + jitter[:, 1]), cells)
+
+    sides = noise_sizes(config, config.patch_cells)
+    return Scene(
+        z_global=z_global,
+        z_second=z_second,
+        crossover=crossover,
+        z_local=draws.normal(config.local_dim, cells, cells),
+        c=grid,
+        noise=[draws.normal(1, side, side) for side in sides],
+        position=position.float(),
+    )
+
+
+def _as_is(values: Tensor) -> Tensor:
+    return values
+
+
+def _grid(config: GeneratorConfig, row: Tensor, column: Tensor, cells: int) -> Tensor:
+    """c [N,3,cells,cells] of patches that start at `row`, `column` (float64 [N])."""
+    offset = torch.arange(cells, device=row.device).double() - config.structure_margin_cells
+    span_cells = config.patch_cells + config.start_rows - 1
+    tanh_v = coordinates.vertical(
+        row[:, None] + offset, cut=config.cut, span_cells=max(1, span_cells)
+    )
+    phases = coordinates.horizontal(column[:, None] + offset, period_cells=config.period_cells)
+    return coordinates.stack(tanh_v, *phases).float()
+
+
+def paint(
+    generator: Generator, scene: Scene, dtype: torch.dtype, layout: torch.memory_format
+) -> Painted:
+    """Run the generator; its convolutions work in `dtype`, its RGB is float32."""
+    w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
+    z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
+    rgb, z_structure = generator(scene.z_global, z_local, scene.c.to(dtype), w=w, noise=scene.noise)
+    return Painted(rgb, scene.z_local, z_structure, w)

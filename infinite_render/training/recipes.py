@@ -1,0 +1,189 @@
+"""Training recipes: everything a run depends on, as frozen dataclasses, and the shipped ones.
+
+A recipe is TOML (`models/recipes/NAME.toml`, or a file of the user's own); a key left out keeps the
+default written here. Two runs of one recipe on one data set and device are the same run. The
+defaults are those of the paper's objective; what small data needs is in the recipe `default`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from infinite_render.config import GeneratorConfig, parse_toml
+from infinite_render.errors import RecipeError, nearest
+from infinite_render.models import models_folder
+from infinite_render.nn.discriminator import levels_of
+from infinite_render.nn.features import MULTIPLE_PX
+
+DEFAULT_RECIPE = "default"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How a photograph becomes patches."""
+
+    image_px: int = 197  # height of the plane a patch is cut from
+    zooms: tuple[float, ...] = (1.0,)  # heights drawn from, as multiples of image_px
+    flip: bool = True  # mirror left to right half of the time
+
+    def __post_init__(self) -> None:
+        if not self.zooms or min(self.zooms) < 1:
+            raise RecipeError(f"zooms = {list(self.zooms)} must be numbers of 1 or more")
+
+    @property
+    def heights_px(self) -> tuple[int, ...]:
+        """Heights at which photographs are kept.
+
+        >>> DataConfig(image_px=101, zooms=(1.0, 1.1, 1.21)).heights_px
+        (101, 111, 122)
+        """
+        return tuple(round(self.image_px * zoom) for zoom in self.zooms)
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """The discriminator."""
+
+    kind: Literal["residual", "projected"] = "residual"  # StyleGAN2's, or on frozen features
+    dims: tuple[int, ...] = ()  # residual: channels, fine to coarse; one more than its blocks
+    group: int = 4  # residual: samples that share a minibatch deviation
+    head_dim: int = 96  # projected: channels of each head
+    input_px: int = 96  # projected: size patches are resized to
+
+    def __post_init__(self) -> None:
+        if self.kind == "residual" and len(self.dims) < 2:
+            raise RecipeError(f"critic.dims = {list(self.dims)} must be two sizes or more")
+        if self.kind == "projected" and (self.input_px % MULTIPLE_PX or self.input_px < 64):
+            raise RecipeError(
+                f"critic.input_px = {self.input_px} must be a multiple of {MULTIPLE_PX}, from 64"
+            )
+        if self.group < 1 or self.head_dim < 1:
+            raise RecipeError("critic.group and critic.head_dim must be 1 or more")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the objective; 0 leaves a term out altogether."""
+
+    adversarial: Literal["logistic", "hinge", "relativistic"] = "logistic"
+    position: float = 1.0  # l_ar: vertical position of real and fake
+    diversity: float = 1.0  # l_div: mode seeking on pairs; 0 also drops the pairing
+    r1: float = 10.0  # gradient penalty on real
+    r2: float = 0.0  # the same on fake (R3GAN)
+    r1_every: int = 16  # steps between two penalties
+    path: float = 2.0  # path length regularisation
+    path_every: int = 4  # steps between two
+    overshoot: float = 0.0  # squared excess of fakes over [-1, 1]
+    style_mixing: float = 0.9  # probability that a sample mixes two styles
+
+    def __post_init__(self) -> None:
+        if self.r1_every < 1 or self.path_every < 1:
+            raise RecipeError("loss.r1_every and loss.path_every must be 1 or more")
+        if not 0 <= self.style_mixing <= 1:
+            raise RecipeError(f"loss.style_mixing = {self.style_mixing} must be in [0, 1]")
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam, before the correction for lazy regularisation."""
+
+    generator_rate: float = 0.002
+    critic_rate: float = 0.002
+    beta1: float = 0.0
+    beta2: float = 0.99
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What both real and fake patches undergo before the discriminator sees them."""
+
+    probability: float = 0.0  # of each change, for each sample; 0: no augmentation
+    brightness: float = 0.25  # added, at most, on the scale of [-1, 1]
+    saturation: float = 0.7  # factor 1 +- this
+    contrast: float = 0.3  # factor 1 +- this
+    translation: float = 0.125  # of the patch, at most; the position moves along
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """One training run."""
+
+    name: str = "unnamed"
+    about: str = ""  # one sentence for the reader
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    critic: CriticConfig = field(default_factory=lambda: CriticConfig(dims=(64, 128, 256)))
+    loss: LossConfig = field(default_factory=LossConfig)
+    adam: AdamConfig = field(default_factory=AdamConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    batch: int = 16  # patches a step, over all processes
+    images: int = 12_800_000  # real patches shown in all
+    interval_images: int = 50_000  # between two checkpoints, sheets and figures of quality
+    seed: int = 0
+    ema_half_life_images: float = 10_000.0
+    ema_ramp: float = 0.0  # early half-life as a share of the images shown; 0: full from the start
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where native
+    shared_fakes: bool = False  # one pass of the generator serves both steps
+    faithful: bool = False  # the reference's faults 1-3, for comparison
+
+    def __post_init__(self) -> None:
+        patch_px, image_px = self.generator.patch_px, self.data.image_px
+        if patch_px > image_px:
+            raise RecipeError(
+                f"the patch ({patch_px} px) is larger than its image (data.image_px = {image_px});"
+                f" give image_px of {patch_px} or more, or fewer generator.patch_cells"
+            )
+        if self.batch < 1 or self.images < 1 or self.interval_images < 1:
+            raise RecipeError("batch, images and interval_images must be 1 or more")
+        if self.paired and self.batch % 2:
+            raise RecipeError(f"batch = {self.batch} must be even: the diversity loss takes pairs")
+        if not 0 <= self.seed < 2**63:
+            raise RecipeError(f"seed = {self.seed} must be in [0, 2^63)")
+        if self.critic.kind == "residual" and len(self.critic.dims) != levels_of(patch_px) + 1:
+            raise RecipeError(
+                f"critic.dims has {len(self.critic.dims)} sizes; a patch of {patch_px} px needs "
+                f"{levels_of(patch_px) + 1}"
+            )
+
+    @property
+    def paired(self) -> bool:
+        """Whether fakes come in pairs that share z_g and c."""
+        return self.loss.diversity > 0
+
+    @property
+    def label_per_px(self) -> float:
+        """Vertical position in [-1, 1] per pixel of the painted plane."""
+        return 2 / (self.generator.stride * max(1, self.generator.start_rows - 1))
+
+
+FREE_KEYS = frozenset({"name", "about", "images", "interval_images"})  # may change on resume
+
+
+def recipes_folder() -> Path:
+    """Where the shipped recipes are."""
+    return models_folder() / "recipes"
+
+
+def known_recipes() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in recipes_folder().glob("*.toml"))
+
+
+def load_recipe(name_or_file: str | os.PathLike[str] = DEFAULT_RECIPE) -> TrainRecipe:
+    """A shipped recipe by name, or any TOML file; RecipeError names what is wrong with it."""
+    given = Path(name_or_file)
+    shipped = recipes_folder() / f"{given.name}.toml"
+    path = shipped if str(given) == given.name and shipped.is_file() else given
+    if not path.is_file():
+        known = known_recipes()
+        raise RecipeError(
+            f"unknown recipe {str(name_or_file)!r}{nearest(str(name_or_file), known)}; "
+            f"known: {', '.join(known)}; or give the path of a TOML file"
+        )
+    try:
+        return parse_toml(TrainRecipe, path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not TOML: it is not UTF-8 text") from None

@@ -1,0 +1,150 @@
+"""The folder of a training run: what is in it, whose it is, and the model that comes out of it.
+
+OUT/run.toml       the recipe          OUT/checkpoints/   the last two
+OUT/data.json      the photographs     OUT/sheets/        samples, every interval
+OUT/log.jsonl      losses              OUT/model/         the averaged generator, ready to render
+OUT/cache/         decoded photographs
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infinite_render.config import ModelRecipe, format_toml, parse_toml, to_dict
+from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
+from infinite_render.files import replace_file
+from infinite_render.models import load_model, load_weights, read_tensors, save_model
+from infinite_render.training.checkpoints import writing
+from infinite_render.training.critics import CRITIC, read_critic_config, save_critic
+from infinite_render.training.data import Listing, listing_difference, listing_digest
+from infinite_render.training.recipes import FREE_KEYS, TrainRecipe
+from infinite_render.training.state import State
+
+RUN, DATA, LOCK = "run.toml", "data.json", ".lock"
+CHECKPOINTS, SHEETS, MODEL, CACHE = "checkpoints", "sheets", "model", "cache"
+
+
+def open_run(
+    out: Path, recipe: TrainRecipe, listing: Listing, *, allow_changed_data: bool = False
+) -> None:
+    """Make OUT this run's folder, or check that it is; says what differs when it is not.
+
+    Raises UsageError (OUT holds something else), RecipeError or DataError (another recipe or other
+    photographs than the run began with).
+    """
+    run, data = out / RUN, out / DATA
+    if run.is_file():
+        began = parse_toml(TrainRecipe, run.read_text("utf-8"), str(run))
+        differs = recipe_difference(began, recipe)
+        if differs:
+            raise RecipeError(
+                f"--out {out} holds another run: {differs}; choose another --out, or resume it "
+                f"with --recipe {run}"
+            )
+        differs = listing_difference(json.loads(data.read_text("utf-8")), listing)
+        if differs and not allow_changed_data:
+            raise DataError(
+                f"the photographs are not those {out} began with: {differs}; give the same folder, "
+                "or --allow-changed-data to go on with these"
+            )
+    elif out.exists() and (not out.is_dir() or any(p.name != LOCK for p in out.iterdir())):
+        raise UsageError(f"--out {out} exists and is no training run; choose another folder")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(data, lambda path: path.write_text(json.dumps(listing, indent=0), "utf-8"))
+        replace_file(run, lambda path: path.write_text(format_toml(recipe), "utf-8"))
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold OUT for this process; UsageError when another one trains there."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / LOCK).open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"another process trains in {out}; wait for it or stop it") from None
+        yield
+
+
+def recipe_difference(began: TrainRecipe, now: TrainRecipe) -> str:
+    """What differs between two recipes, but for what may change on resume; '' if nothing does."""
+    old, new = _flat(to_dict(began)), _flat(to_dict(now))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return ", ".join(
+        f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in keys if key not in FREE_KEYS
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def write_model(out: Path, recipe: TrainRecipe, state: State, listing: Listing) -> Path:
+    """Write the averaged generator and the critic as a model folder; returns it."""
+    trained = {
+        "images": state.images,
+        "recipe": recipe.name,
+        "photographs": len(listing),
+        "data_sha256": listing_digest(listing),
+    }
+    model = ModelRecipe(name=out.resolve().name, generator=recipe.generator, trained=trained)
+    folder = out / MODEL
+    with writing(folder):
+        save_model(folder, model, state.averaged.state_dict(), card_text(recipe, state, listing))
+        save_critic(folder, state.critic, recipe.critic, recipe.generator.patch_px)
+    return folder
+
+
+def card_text(recipe: TrainRecipe, state: State, listing: Listing) -> str:
+    """The model card a run writes; data credits and licence are for its owner to add."""
+    config = recipe.generator
+    first_px, last_px = config.band_px
+    parameters = sum(p.numel() for p in state.averaged.parameters())
+    return (
+        f"# {recipe.name}\n\n{recipe.about}\n\n"
+        f"- Trained by `infrender train` on {len(listing)} photographs at {recipe.data.image_px} px"
+        f" of height: {state.images:,} patches of {config.patch_px} px, batch {recipe.batch}.\n"
+        f"- Generator: {parameters / 1e6:.2f} M parameters, {config.stride} px per cell; sky to"
+        f" ground lies between rows {first_px} and {last_px} px.\n"
+        f"- Data digest: {listing_digest(listing)}\n"
+        "- Data licence and credits: to be written by whoever publishes this model.\n\n"
+        f"## Recipe\n\n```toml\n{format_toml(recipe)}```\n"
+    )
+
+
+def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str]:
+    """Begin with the weights of a model folder, optimisers fresh; returns lines for the user.
+
+    The images it was shown count on. Raises ModelError when the generator's sizes differ.
+    """
+    model = load_model(name_or_path)
+    if model.recipe.generator != recipe.generator:
+        raise ModelError(
+            f"model {model.name} has another generator than recipe {recipe.name!r}; "
+            "give a recipe with the [generator] table of its model.toml"
+        )
+    for module in (state.generator, state.averaged):
+        module.load_state_dict(model.generator.state_dict())
+    state.images = int(model.recipe.trained.get("images", 0)) // recipe.batch * recipe.batch
+    lines = [f"started from {model.name}, {state.images:,} images; optimisers are fresh"]
+    path = model.folder / CRITIC
+    if not path.is_file():
+        return [*lines, f"{model.name} has no {CRITIC}: the discriminator starts fresh"]
+    if read_critic_config(model.folder) != (recipe.critic, recipe.generator.patch_px):
+        return [*lines, f"{CRITIC} is of another kind: the discriminator starts fresh"]
+    load_weights(state.critic, read_tensors(path), path)
+    return lines
