@@ -9,11 +9,11 @@ thread: the same convolution on another shape, batch or thread count differs in 
 
 from __future__ import annotations
 
+import operator
 import platform
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from threading import Lock
 from types import TracebackType
 from typing import Any
@@ -23,12 +23,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infinite_render.errors import UsageError
+from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.latents import LatentField, SeededLatents
 from infinite_render.geometry import Window, tiles_of, window_needed, windows_given
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
-from infinite_render.rendering.compiled import CompiledDetail, compile_detail, compile_generator
+from infinite_render.rendering.compiled import (
+    CompiledDetail,
+    CompiledStructure,
+    CompiledTexture,
+    compile_detail,
+    compile_generator,
+)
 from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
 
 Picture = NDArray[np.uint8]
@@ -63,16 +69,38 @@ def choose_device(device: str) -> str:
     return device
 
 
+def _use_one_thread() -> None:
+    """Let torch compute on this thread alone, by the same rules whoever started it."""
+    # A thread that has never asked for the number takes that of the process at its first operation,
+    # which another render, just ended, may have put back by then: so it asks before it sets.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)  # a thread inherits this from the one that starts it
+
+
 class SingleThreads:
-    """Worker threads in which torch uses one intra-op thread; the caller's setting is put back."""
+    """Worker threads in which torch uses one intra-op thread; the caller's setting is put back.
+
+    The setting is in part the process's own, so of renders that overlap, the last puts it back.
+    Raises UsageError for fewer than one worker.
+    """
+
+    _lock = Lock()
+    _entered = 0
+    _before = 1  # intra-op threads of the caller that entered first
 
     def __init__(self, workers: int) -> None:
-        self._before = torch.get_num_threads()
+        if workers < 1:
+            raise UsageError(f"{workers} workers cannot paint; give 1 or more")
         self.pool = ThreadPoolExecutor(
-            workers, thread_name_prefix="cell", initializer=torch.set_num_threads, initargs=(1,)
+            workers, thread_name_prefix="cell", initializer=_use_one_thread
         )
 
     def __enter__(self) -> ThreadPoolExecutor:
+        with SingleThreads._lock:
+            if not SingleThreads._entered:
+                SingleThreads._before = torch.get_num_threads()
+            SingleThreads._entered += 1
         return self.pool
 
     def __exit__(
@@ -82,7 +110,10 @@ class SingleThreads:
         trace: TracebackType | None,
     ) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(self._before)
+        with SingleThreads._lock:
+            SingleThreads._entered -= 1
+            if not SingleThreads._entered:
+                torch.set_num_threads(SingleThreads._before)
 
 
 class Scene:
@@ -90,7 +121,8 @@ class Scene:
 
     `latents` replaces the seeded field (a pinned photograph, say). `precision` is "float32",
     "bfloat16" or "auto" (bfloat16 where the processor has it).
-    Raises UsageError for a precision or a device that is not to be had.
+    Raises UsageError for a precision or a device that is not to be had, ModelError for a model that
+    cannot be rendered.
     """
 
     def __init__(
@@ -102,15 +134,24 @@ class Scene:
         device: str = "cpu",
         latents: LatentField | None = None,
     ) -> None:
+        if model.recipe.generator.padding:
+            raise ModelError(
+                f"model {model.name} pads its texture, so its pictures depend on the canvas; "
+                "it can be trained but not rendered"
+            )
         self.model = model
         self.device = choose_device(device)
         self.precision = choose_precision(precision, device)
         self.latents: LatentField = SeededLatents(seed) if latents is None else latents
         self._dtype = DTYPES[self.precision]
         z_global = torch.from_numpy(self.latents.z_global(model.recipe.generator.global_dim))
-        self._structure, self._texture = compile_generator(
-            model.generator.to(self.device), z_global.to(self.device), self._dtype
-        )
+        network = model.generator.to(self.device)
+        with SingleThreads(1) as pool:  # the folded weights, too, are the same bits for any caller
+            self._structure, self._texture = pool.submit(
+                compile_generator, network, z_global.to(self.device), self._dtype
+            ).result()
+        self._plans: dict[int, BlockPlan] = {}
+        self._steps: dict[int, CompiledDetail] = {}
         self._kept: OrderedDict[tuple[int, int, int], tuple[Tensor, Window]] = OrderedDict()
         self._lock = Lock()
 
@@ -118,11 +159,12 @@ class Scene:
     def block_px(self) -> int:
         return self.model.recipe.render.block_px
 
-    @cache  # noqa: B019 - a scene lives as long as its plans, and there are few
     def plan(self, depth: int) -> BlockPlan:
         """The windows and costs of a block at `depth`; UsageError for a depth the model has not."""
-        recipe = self.model.recipe
-        return BlockPlan(recipe.generator, recipe.render, recipe.detail, depth)
+        if depth not in self._plans:
+            recipe = self.model.recipe
+            self._plans[depth] = BlockPlan(recipe.generator, recipe.render, recipe.detail, depth)
+        return self._plans[depth]
 
     def identity(self, depth: int = 0) -> dict[str, Any]:
         """Everything that can change a bit of the picture, as plain values."""
@@ -147,9 +189,8 @@ class Scene:
         Any window of a window is that window, bit for bit, at any number of `workers`.
         Raises UsageError for an empty window, one beyond +-2^40 px, or a depth the model has not.
         """
-        window = Window(y0, x0, height, width)
-        check_window(window)
-        picture = np.empty((height, width, 3), np.uint8)
+        window = check_window(Window(y0, x0, height, width))
+        picture = _blank(window)
         size = self.block_px
         parts = [block.meet(window) for block in tiles_of(window, size)]
 
@@ -160,6 +201,17 @@ class Scene:
             list(pool.map(paint, parts))
         return picture
 
+    def stages(
+        self, depth: int
+    ) -> tuple[CompiledStructure, CompiledTexture, CompiledDetail | None]:
+        """The compiled stages a picture of `depth` runs; the last step of the ladder, if any."""
+        return self._structure, self._texture, self._step(depth - 1) if depth else None
+
+    def forget(self) -> None:
+        """Let go of what the last blocks were painted from; no picture changes by it."""
+        with self._lock:
+            self._kept.clear()
+
     @torch.inference_mode()
     def paint(
         self, window: Window, depth: int = 0, check: Callable[[], None] = lambda: None
@@ -168,7 +220,7 @@ class Scene:
 
         `check` is called before every cell; what it raises ends the painting.
         """
-        picture = np.empty((window.height, window.width, 3), np.uint8)
+        picture = _blank(window)
         plan = self.plan(depth)
         for block in tiles_of(window, self.block_px):
             coarse: tuple[Tensor, Window] | None = None
@@ -250,11 +302,12 @@ class Scene:
         rows, columns = tile.within(lattices[-1])
         return rgb[:, rows, columns]
 
-    @cache  # noqa: B019 - as for `plan`
     def _step(self, zoom: int) -> CompiledDetail:
-        detail = self.model.detail
-        assert detail is not None
-        return compile_detail(detail.to(self.device), zoom, self._dtype)
+        if zoom not in self._steps:
+            detail = self.model.detail
+            assert detail is not None
+            self._steps[zoom] = compile_detail(detail.to(self.device), zoom, self._dtype)
+        return self._steps[zoom]
 
 
 def to_uint8(rgb: Tensor) -> Picture:
@@ -263,8 +316,17 @@ def to_uint8(rgb: Tensor) -> Picture:
     return grey.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-def check_window(window: Window) -> None:
-    """UsageError for an empty window or one that leaves the plane's +-2^40 px."""
+def check_window(window: Window) -> Window:
+    """The window in Python's own integers.
+
+    UsageError for one that is not of integers, is empty, or leaves the plane's +-2^40 px.
+    """
+    try:
+        window = Window(*map(operator.index, window))
+    except TypeError:
+        raise UsageError(
+            f"a window is four whole numbers (y, x, height, width), got {tuple(window)}"
+        ) from None
     if window.height < 1 or window.width < 1:
         raise UsageError(
             f"a window of {window.width} x {window.height} px is empty; sizes must be 1 or more"
@@ -275,3 +337,14 @@ def check_window(window: Window) -> None:
             f"the window from {window.y},{window.x} of {window.width} x {window.height} px leaves "
             f"the plane; every pixel must lie within +-{PLANE_LIMIT_PX}"
         )
+    return window
+
+
+def _blank(window: Window) -> Picture:
+    try:
+        return np.empty((window.height, window.width, 3), np.uint8)
+    except (MemoryError, ValueError):
+        raise UsageError(
+            f"{window.width} x {window.height} px do not fit into memory at once; "
+            "render a smaller window, or generate a canvas"
+        ) from None
