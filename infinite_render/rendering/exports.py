@@ -100,7 +100,7 @@ def check_form(path: Path, height: int, width: int) -> Form:
 
 def plan_bytes(form: Form, height: int, width: int, compression: str = DEFAULT_COMPRESSION) -> int:
     """About how much disk a file takes, its pyramid included, on the safe side."""
-    rate = TIFF_BYTES_PER_PX[compression] if form is TIFF else form.bytes_per_px
+    rate = TIFF_BYTES_PER_PX.get(compression, 4.0) if form is TIFF else form.bytes_per_px
     return int(height * width * rate) + 2**20
 
 
