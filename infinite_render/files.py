@@ -29,7 +29,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, then give it the name `path`, also across a power loss."""
     temporary = partial_name(path)
     try:
+        temporary.touch()
+        permissions = temporary.stat().st_mode  # the user's own; some writers narrow them
         write(temporary)
+        temporary.chmod(permissions)
         sync_file(temporary)
         temporary.replace(path)
     finally:
