@@ -26,6 +26,46 @@ MULTIPLE_PX = 32  # the paddings of the network fit sizes of this multiple
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
 
 
+class _HalvingDepthwise(torch.autograd.Function):
+    """Depthwise convolution of stride 2 with frozen weights, and a quick gradient.
+
+    The gradient of a strided depthwise convolution is slow on a CPU (measured: 3 to 16 times the
+    time in bfloat16); spreading it over zeros makes it a plain depthwise convolution instead.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.side = x.shape[-1]
+        return F.conv2d(x, weight, bias, stride=2, groups=weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        samples, channels = gradient.shape[:2]
+        kernel = weight.shape[-1]
+        side = ctx.side - kernel + 1
+        spread = torch.zeros(
+            samples, channels, side, side, dtype=gradient.dtype, device=gradient.device
+        ).contiguous(memory_format=torch.channels_last)
+        spread[:, :, ::2, ::2] = gradient
+        back = F.conv2d(spread, weight.flip(2, 3), padding=kernel - 1, groups=channels)
+        return back, None, None
+
+
+class _Halving(nn.Module):
+    """The network's own strided depthwise convolution, padding included, by the function above."""
+
+    def __init__(self, conv: Any) -> None:
+        super().__init__()
+        self.padding, self.weight, self.bias = conv.static_padding, conv.weight, conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = self.padding(x)
+        halved: Tensor = _HalvingDepthwise.apply(padded, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return halved
+
+
 class Features(nn.Module):
     """Frozen features at four depths, and the pooled last ones.
 
@@ -93,10 +133,11 @@ def _fold(owner: nn.Module, pairs: Sequence[tuple[str, str]]) -> None:
 
 @cache
 def load_features(
-    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", *, plain: bool = False
 ) -> Features:
-    """The frozen features in `dtype` on `device`; one object per pair of them.
+    """The frozen features in `dtype` on `device`; one object for each set of arguments.
 
+    `plain` keeps the framework's own strided convolutions, for tests and speed comparisons.
     Raises UsageError naming the extra to install when the package is absent.
     """
     try:
@@ -115,5 +156,7 @@ def load_features(
     for block in network._blocks:
         pairs = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
         _fold(block, pairs)
+        if block._depthwise_conv.stride[0] == 2 and not plain:
+            block._depthwise_conv = _Halving(block._depthwise_conv)
     network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
     return Features(network.requires_grad_(False), dtype).to(device)

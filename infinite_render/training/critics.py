@@ -35,10 +35,11 @@ def build_critic(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     faithful: bool = False,
+    plain: bool = False,
 ) -> Critic:
-    """A freshly initialised discriminator for patches of `patch_px`."""
+    """A freshly initialised discriminator for patches of `patch_px`; `plain`: see `Features`."""
     if config.kind == "projected":
-        features = load_features(dtype, device)
+        features = load_features(dtype, device, plain=plain)
         critic: Critic = ProjectedDiscriminator(
             features, dim=config.head_dim, size_px=config.input_px
         )

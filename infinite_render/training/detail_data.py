@@ -58,7 +58,9 @@ def halved(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(y[0].permute(1, 2, 0).numpy())
 
 
-def read_levels(path: Path, base_px: tuple[int, int], zooms: int, patch_px: int) -> list[Pixels] | str:
+def read_levels(
+    path: Path, base_px: tuple[int, int], zooms: int, patch_px: int
+) -> list[Pixels] | str:
     """A photograph's levels, coarse to fine, or why it is left out.
 
     Its height at depth 0 lies in `base_px`, by the hash of its name; a photograph that reaches one

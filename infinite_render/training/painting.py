@@ -120,5 +120,6 @@ def paint(
     """Run the generator; its convolutions work in `dtype`, its RGB is float32."""
     w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
-    rgb, z_structure = generator(scene.z_global, z_local, scene.c.to(dtype), w=w, noise=scene.noise)
+    c = scene.c.to(dtype=dtype, memory_format=layout)
+    rgb, z_structure = generator(scene.z_global, z_local, c, w=w, noise=scene.noise)
     return Painted(rgb, scene.z_local, z_structure, w)

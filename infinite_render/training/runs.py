@@ -22,6 +22,7 @@ from infinite_render.models import load_model, load_weights, read_tensors, save_
 from infinite_render.training.checkpoints import writing
 from infinite_render.training.critics import CRITIC, read_critic_config, save_critic
 from infinite_render.training.data import Listing, listing_difference, listing_digest
+from infinite_render.training.detail_recipe import DetailRecipe
 from infinite_render.training.recipes import FREE_KEYS, TrainRecipe
 from infinite_render.training.state import State
 
@@ -30,7 +31,11 @@ CHECKPOINTS, SHEETS, MODEL, CACHE = "checkpoints", "sheets", "model", "cache"
 
 
 def open_run(
-    out: Path, recipe: TrainRecipe, listing: Listing, *, allow_changed_data: bool = False
+    out: Path,
+    recipe: TrainRecipe | DetailRecipe,
+    listing: Listing,
+    *,
+    allow_changed_data: bool = False,
 ) -> None:
     """Make OUT this run's folder, or check that it is; says what differs when it is not.
 
@@ -39,7 +44,7 @@ def open_run(
     """
     run, data = out / RUN, out / DATA
     if run.is_file():
-        began = parse_toml(TrainRecipe, run.read_text("utf-8"), str(run))
+        began = parse_toml(type(recipe), run.read_text("utf-8"), str(run))
         differs = recipe_difference(began, recipe)
         if differs:
             raise RecipeError(
@@ -74,7 +79,7 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def recipe_difference(began: TrainRecipe, now: TrainRecipe) -> str:
+def recipe_difference(began: TrainRecipe | DetailRecipe, now: TrainRecipe | DetailRecipe) -> str:
     """What differs between two recipes, but for what may change on resume; '' if nothing does."""
     old, new = _flat(to_dict(began)), _flat(to_dict(now))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))

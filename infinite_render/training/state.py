@@ -96,8 +96,8 @@ def working_dtype(precision: str, device: torch.device) -> torch.dtype:
 def build_state(recipe: TrainRecipe, device: torch.device, *, plain: bool = False) -> State:
     """A fresh state; its weights follow from the recipe's seed.
 
-    `plain` is the ordinary float32 loop that speed is measured against: contiguous tensors and an
-    Adam that takes one parameter at a time.
+    `plain` is the ordinary float32 loop that speed is measured against: contiguous tensors, the
+    framework's own gradients, and an Adam that takes one parameter at a time.
     """
     dtype = torch.float32 if plain else working_dtype(recipe.precision, device)
     patch_px = recipe.generator.patch_px
@@ -105,7 +105,12 @@ def build_state(recipe: TrainRecipe, device: torch.device, *, plain: bool = Fals
         torch.manual_seed(recipe.seed)
         generator = build_generator(recipe.generator).to(device)
         critic = build_critic(
-            recipe.critic, patch_px, dtype=dtype, device=device, faithful=recipe.faithful
+            recipe.critic,
+            patch_px,
+            dtype=dtype,
+            device=device,
+            faithful=recipe.faithful,
+            plain=plain,
         )
     loss = recipe.loss
     generator_lazy = loss.path_every if loss.path > 0 else 0

@@ -1,0 +1,212 @@
+"""One training step of the detail ladder.
+
+    patch of level d + 1 --halve--> given --step, zoom d--> painted, judged against the patch
+                                                    `--> painted again, at zoom d + 1 and d + 2
+
+The scene needs no loss: a step keeps the low-pass of what it is given by its making. Terms:
+    crps    pixels, as a distribution: E|X - y| - E|X - X'| / 2 over two draws of the noise, the
+            continuous ranked probability score (Gneiting & Raftery, JASA 2007). Least when the
+            noise spreads as far as photographs do: sharp where they agree, varied where they do not
+    critic, judge    hinge, summed over heads; what has no photograph of its own (further zooms,
+            pictures of the base model) is judged only
+Shapes: rgb float32 [N,3,h,w] in [-1, 1], zoom int64 [N].
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from infinite_render.nn.detail import DetailStep, build_detail
+from infinite_render.nn.detail_critic import DetailCritic
+from infinite_render.nn.features import load_features
+from infinite_render.nn.scale import double, halve
+from infinite_render.training.detail_data import DetailBatch
+from infinite_render.training.detail_recipe import DetailRecipe
+from infinite_render.training.draws import GENERATOR, Draws
+from infinite_render.training.losses import hinge_critic, hinge_generator
+from infinite_render.training.state import State, working_dtype
+
+FURTHER_ZOOMS = 2  # steps unrolled after the first
+BETAS = (0.0, 0.99)
+
+Terms = dict[str, Tensor]
+
+
+@dataclass
+class DetailState(State):
+    """All that changes in a run: the step (`generator`), its critic and its average."""
+
+    generator: DetailStep  # type: ignore[assignment]
+    critic: DetailCritic  # type: ignore[assignment]
+    averaged: DetailStep  # type: ignore[assignment]
+
+
+class Fake(NamedTuple):
+    """Pictures a step painted, and the zoom they are judged at."""
+
+    rgb: Tensor
+    zoom: Tensor
+
+
+def build_detail_state(recipe: DetailRecipe, device: torch.device) -> DetailState:
+    """A fresh state; its weights follow from the recipe's seed."""
+    dtype = working_dtype(recipe.precision, device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        step = build_detail(recipe.detail).to(device)
+        features = load_features(dtype, device) if recipe.features else None
+        critic = DetailCritic(
+            recipe.detail.zooms, features=features, features_rows=recipe.batch // 2, dtype=dtype
+        ).to(device)
+    averaged = copy.deepcopy(step).requires_grad_(False).eval()
+    step.compute = dtype
+    return DetailState(
+        generator=step,
+        critic=critic,
+        averaged=averaged,
+        generator_adam=torch.optim.Adam(step.parameters(), recipe.step_rate, BETAS, fused=True),
+        critic_adam=torch.optim.Adam(critic.parameters(), recipe.critic_rate, BETAS, fused=True),
+        path_mean=torch.zeros((), device=device),
+        images=0,
+        device=device,
+        dtype=dtype,
+        layout=torch.contiguous_format,
+    )
+
+
+def detail_step(
+    state: DetailState, recipe: DetailRecipe, batch: DetailBatch, own: Tensor | None
+) -> Terms:
+    """Show one batch; returns the terms of the objective as detached scalars, by name.
+
+    own: pictures of the base model [n,3,given_px,given_px] to be climbed as well, or None.
+    """
+    step, half = state.images // recipe.batch, recipe.batch // 2
+    patch = torch.from_numpy(batch.pixels).to(state.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    zoom = torch.from_numpy(batch.zoom).to(state.device)
+    given = halve(patch)
+    start, size = recipe.painted_from_px, recipe.painted_px
+    real = patch[:, :, start : start + size, start : start + size]
+
+    # Half of the batch is painted twice, by two draws of the noise.
+    rows = list(range(recipe.batch))
+    numbers = Draws(
+        recipe.seed, state.images, GENERATOR, rows=rows, batch=recipe.batch, device=state.device
+    )
+    climb = Climb(state.generator, numbers)
+    both = climb(torch.cat([given, given[:half]]), torch.cat([zoom, zoom[:half]]))
+    painted, again = both[: recipe.batch], both[recipe.batch :]
+    fakes = [Fake(painted, zoom)]
+    if recipe.unroll_every and step % recipe.unroll_every == 0:
+        fakes += climb.further(Fake(painted[half:], zoom[half:]), recipe.given_px)
+    if own is not None:
+        first = Fake(climb(own, zoom.new_zeros(len(own))), zoom.new_zeros(len(own)))
+        fakes += [first, *climb.further(first, recipe.given_px)]
+
+    terms = _critic_step(state, Fake(real, zoom), fakes)
+    terms["crps"] = crps(painted[:half], again, real[:half])
+    weight = recipe.adversarial * min(1.0, state.images / recipe.ramp_images)
+    terms |= _painter_step(state, fakes, recipe.crps * terms["crps"], weight)
+    terms |= _amplitudes(painted.detach(), real, given)
+
+    state.images += recipe.batch
+    _average(state, recipe)
+    return {name: term.detach() for name, term in terms.items()}
+
+
+class Climb:
+    """The step being trained, with noise from the numbers of this training step."""
+
+    def __init__(self, step: DetailStep, numbers: Draws) -> None:
+        self.step, self.numbers = step, numbers
+
+    def __call__(self, rgb: Tensor, zoom: Tensor) -> Tensor:
+        noise = [
+            None
+            if size is None
+            else torch.randn(
+                (len(rgb), 1, *size), generator=self.numbers.generator, device=rgb.device
+            )
+            for size in self.step.noise_sizes(*rgb.shape[2:])
+        ]
+        painted: Tensor = self.step(rgb, zoom, noise)
+        return painted
+
+    def further(self, fake: Fake, given_px: int) -> list[Fake]:
+        """What the next steps paint from the middle of a picture, each from the one before."""
+        fakes = []
+        for _ in range(FURTHER_ZOOMS):
+            zoom = (fake.zoom + 1).clamp(max=self.step.config.zooms - 1)
+            fake = Fake(self(middle(fake.rgb, given_px), zoom), zoom)
+            fakes.append(fake)
+        return fakes
+
+
+def middle(rgb: Tensor, side: int) -> Tensor:
+    """The middle of a picture, from an even pixel: [N,C,h,w] -> [N,C,side,side]."""
+    top, left = (rgb.shape[2] - side) // 4 * 2, (rgb.shape[3] - side) // 4 * 2
+    return rgb[:, :, top : top + side, left : left + side]
+
+
+def crps(painted: Tensor, again: Tensor, real: Tensor) -> Tensor:
+    """The score of two draws, mean over pixels: (|X - y| + |X' - y| - |X - X'|) / 2."""
+    errors = (painted - real).abs() + (again - real).abs()
+    return (errors - (painted - again).abs()).mean() / 2
+
+
+def _critic_step(state: DetailState, real: Fake, fakes: list[Fake]) -> Terms:
+    """Hinge of every head; each kind of fake weighs the same."""
+    with torch.no_grad():
+        real_seen = state.critic.prepare(*real)
+        fakes_seen = [state.critic.prepare(*fake) for fake in fakes]
+    real_logits = state.critic(real_seen)
+    total = torch.zeros((), device=state.device)
+    right = []
+    for seen in fakes_seen:
+        for r, f in zip(real_logits, state.critic(seen), strict=True):
+            total = total + hinge_critic(r, f) / len(fakes)
+            right.append((r > 0).float().mean() / 2 + (f < 0).float().mean() / 2)
+    _descend(total, state.critic_adam)
+    # How often the heads tell real from fake, by place: 0.5 is a guess, 1 is always.
+    return {"critic": total, "told_apart": torch.stack(right).mean()}
+
+
+def _painter_step(state: DetailState, fakes: list[Fake], pixels: Tensor, weight: float) -> Terms:
+    """The pixel term, and minus the logits of every head; fakes past the first count half."""
+    state.critic.requires_grad_(False)
+    judge = torch.zeros((), device=state.device)
+    for place, fake in enumerate(fakes):
+        for logits in state.critic(state.critic.prepare(*fake)):
+            judge = judge + hinge_generator(logits, logits) * (0.5 if place else 1.0)
+    _descend(pixels + weight * judge, state.generator_adam)
+    state.critic.requires_grad_(True)
+    return {"judge": judge}
+
+
+def _descend(total: Tensor, adam: torch.optim.Adam) -> None:
+    adam.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    adam.step()
+    adam.zero_grad(set_to_none=True)
+
+
+def _amplitudes(painted: Tensor, real: Tensor, given: Tensor) -> Terms:
+    """Mean absolute detail, painted and real: equal when the ladder neither fades nor explodes."""
+    plain = middle(double(given), real.shape[2])
+    return {
+        "detail": (painted - plain).abs().mean(),
+        "detail_real": (real - plain).abs().mean(),
+    }
+
+
+def _average(state: DetailState, recipe: DetailRecipe) -> None:
+    """Move the averaged step towards the step by one batch, half-life in images."""
+    half_life = min(recipe.ema_half_life_images, 0.1 * state.images + 1)
+    with torch.no_grad():
+        ours, theirs = list(state.averaged.parameters()), list(state.generator.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - 0.5 ** (recipe.batch / half_life))
