@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infinite_render.config import DetailConfig
+from infinite_render.geometry import Window, detail_stage, windows_given
 from infinite_render.nn.ops import SLOPE, SQRT2, activate, up_conv
 from infinite_render.nn.scale import keep_low_pass
 
@@ -76,6 +77,14 @@ class DetailStep(nn.Module):
         self.rgb_weight = nn.Parameter(torch.randn(3, high, 1, 1))
         self.rgb_bias = nn.Parameter(torch.zeros(3))
         self.rgb_gain = 0.3 * high**-0.5
+
+    def noise_sizes(self, height: int, width: int) -> list[tuple[int, int] | None]:
+        """(h', w') of each layer's noise for an input of that size; None for a layer without."""
+        windows = windows_given(detail_stage(self.config.low_layers), Window(0, 0, height, width))
+        return [
+            (window.height, window.width) if layer.noise_strength is not None else None
+            for layer, window in zip(self.layers, windows[1:-2], strict=True)
+        ]
 
     def forward(
         self, x: Tensor, zoom: int | Tensor, noise: Sequence[Tensor | None] | None = None

@@ -49,7 +49,7 @@ def train_detail(
     allow_changed_data: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[events.Event]:
-    """Train the ladder's step on the photographs under `data`, in the folder `out`, or resume there.
+    """Train the ladder's step on the photographs under `data` in the folder `out`, or resume there.
 
     base: a model whose pictures are climbed as well, judged without a photograph to compare with.
     should_stop is asked after every step. Raises as `loop.train` does.

@@ -207,6 +207,7 @@ def _amplitudes(painted: Tensor, real: Tensor, given: Tensor) -> Terms:
 def _average(state: DetailState, recipe: DetailRecipe) -> None:
     """Move the averaged step towards the step by one batch, half-life in images."""
     half_life = min(recipe.ema_half_life_images, 0.1 * state.images + 1)
+    ours: list[Tensor] = list(state.averaged.parameters())
+    theirs: list[Tensor] = list(state.generator.parameters())
     with torch.no_grad():
-        ours, theirs = list(state.averaged.parameters()), list(state.generator.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - 0.5 ** (recipe.batch / half_life))
