@@ -36,16 +36,16 @@ from infinite_render.rendering.recipe import PictureRecipe, read_recipe
 from infinite_render.rendering.scene import Picture, Scene, SingleThreads, check_window
 from infinite_render.rendering.store import (
     CanvasStore,
+    discard_store,
     name_blocks,
     open_or_create,
     open_store,
 )
-from infinite_render.rendering.targets import check_target, remove
+from infinite_render.rendering.targets import check_target
 
 CHUNK_PX = 512
-_AHEAD = (
-    1  # blocks waiting for a free worker, beyond one each: no worker ever waits for this thread
-)
+# Blocks waiting for a free worker, beyond one each: no worker waits for the writing thread.
+_AHEAD = 1
 
 Order = Callable[[Sequence[tuple[int, int]]], Sequence[tuple[int, int]]]
 
@@ -161,13 +161,14 @@ def paint_canvas(
                         sink.check()
                 while sink is not None and not sink.wait(0.1):
                     done = sink.rows_read * store.width
-                    yield Progress("finishing", done, store.height * store.width)
+                    total_px = store.height * store.width
+                    yield Progress("finishing", done, total_px, progress.kept_px)
             except UnreadableBlocks as error:
                 for level, iy, ix in error.blocks:
                     store.drop_block(iy, ix, level)
                 raise
     if form is not STORE and store_path is None:
-        remove(path)
+        discard_store(path)
 
 
 def _check_kept(store: CanvasStore) -> Iterator[Progress]:
@@ -275,7 +276,7 @@ def prepare(
         with open_store(path) as store:  # a StoreError where it is none of ours: never removed
             share_left = _share_left(store)
         if overwrite:
-            remove(path)
+            discard_store(path)
             share_left = 1.0
         else:
             canvas.open_store(path).close()

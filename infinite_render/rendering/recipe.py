@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from infinite_render.errors import RecipeError
 from infinite_render.geometry import Window
 from infinite_render.rendering.exports import description_of
 from infinite_render.rendering.store import open_store
+from infinite_render.version import package_version
 
 FORMAT = "infrender picture 1"
 
@@ -43,14 +43,6 @@ class PictureRecipe:
                 **self.store_identity,
             }
         )
-
-
-def package_version() -> str:
-    """The installed version; "unknown" when run from a checkout that was never installed."""
-    try:
-        return version("infrender")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def parse_recipe(text: str, source: str) -> PictureRecipe:
