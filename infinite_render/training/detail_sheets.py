@@ -21,7 +21,7 @@ from infinite_render.training.sheets import GAP_PX, to_image
 
 SHEET_SEED = 7
 ROWS = 6
-GIVEN_PX = 72  # side of what is climbed, at depth 0
+GIVEN_PX = 72  # side of what is climbed, at most, at depth 0
 STEPS = 3
 
 
@@ -44,9 +44,10 @@ def sheet_row(step: DetailStep, levels: list[Pixels], numbers: torch.Generator) 
     """[bicubic, climbed, photograph] of the middle of a photograph, float32 [3,H,W] each."""
     steps = min(STEPS, len(levels) - 1)
     coarse, fine = levels[0], levels[steps]
-    y, x = int((coarse.shape[0] - GIVEN_PX) * 0.75), (coarse.shape[1] - GIVEN_PX) // 3
-    given = Window(y, x, GIVEN_PX, GIVEN_PX)
-    rgb = to_rgb(coarse[given.y : given.y + GIVEN_PX, given.x : given.x + GIVEN_PX])
+    side = min(GIVEN_PX, *coarse.shape[:2])
+    y, x = int((coarse.shape[0] - side) * 0.75), (coarse.shape[1] - side) // 3
+    given = Window(y, x, side, side)
+    rgb = to_rgb(coarse[y : y + side, x : x + side])
     picture = climbed(step.cpu(), rgb, steps, numbers)
     window = given
     for _ in range(steps):
@@ -54,9 +55,7 @@ def sheet_row(step: DetailStep, levels: list[Pixels], numbers: torch.Generator) 
 
     # Pixel q of depth 0 is pixel 2^steps q: bicubic interpolation on the same lattice.
     scale = 1 << steps
-    bicubic = F.interpolate(
-        rgb, size=(GIVEN_PX - 1) * scale + 1, mode="bicubic", align_corners=True
-    )
+    bicubic = F.interpolate(rgb, size=(side - 1) * scale + 1, mode="bicubic", align_corners=True)
     top, left = window.y - y * scale, window.x - x * scale
     bicubic = bicubic[0, :, top : top + window.height, left : left + window.width]
     bottom, right = window.y + window.height, window.x + window.width
@@ -73,9 +72,7 @@ def write_sheet(
     chosen = sorted(photographs.photographs, key=len, reverse=True)[:ROWS]
     pictures = []
     for entries in chosen:
-        levels = [photographs.picture(entry) for entry in entries]
-        if min(levels[0].shape[:2]) > GIVEN_PX:
-            pictures += sheet_row(step, levels, numbers)
+        pictures += sheet_row(step, [photographs.picture(entry) for entry in entries], numbers)
     tiles = [to_image(rgb) for rgb in pictures]
     sheet = pyvips.Image.arrayjoin(tiles, across=3, shim=GAP_PX)
     content = bytes(sheet.write_to_buffer(".png"))
