@@ -7,6 +7,10 @@ known one. Every field states its unit and its default.
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import json
+import math
+import re
 import tomllib
 import types
 import typing
@@ -15,6 +19,9 @@ from typing import Any, TypeVar
 
 from infinite_render.errors import RecipeError, nearest
 from infinite_render.geometry import MARGIN_CELLS, first_px_of_cell, texture_out_px
+
+MOST_CHANNELS = 2**16  # what the noise field has, too
+MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,17 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
-        if min(sizes) < 1 or not self.texture_dims:
-            raise RecipeError(f"generator sizes must be positive, got {sizes}")
+        if not self.texture_dims or not 1 <= min(sizes) <= max(sizes) <= MOST_CHANNELS:
+            raise RecipeError(
+                f"generator sizes must be 1 to {MOST_CHANNELS} channels, texture_dims one or more, "
+                f"got {sizes}"
+            )
+        depths = (self.structure_layers, self.structure_radius, self.mapping_layers, self.blocks)
+        if max(depths) > MOST_LAYERS:
+            raise RecipeError(
+                "structure_layers, structure_radius, mapping_layers and the number of texture_dims "
+                f"must be {MOST_LAYERS} at most, got {depths}"
+            )
         if self.patch_cells <= (0 if self.padding else MARGIN_CELLS):
             raise RecipeError(f"patch_cells = {self.patch_cells} must be over {MARGIN_CELLS}")
         if self.structure_layers < 0 or self.structure_radius < 0:
@@ -49,6 +65,8 @@ class GeneratorConfig:
             raise RecipeError(
                 "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
             )
+        if not 0 < self.cut < math.inf:
+            raise RecipeError(f"cut = {self.cut} must be over 0 and finite")
 
     @property
     def blocks(self) -> int:
@@ -127,6 +145,13 @@ class ModelRecipe:
         default_factory=dict
     )  # images shown, data, recipe; for the reader
 
+    def __post_init__(self) -> None:
+        if self.render.cell_px % self.generator.stride:
+            raise RecipeError(
+                f"render.cell_px = {self.render.cell_px} must be a multiple of the "
+                f"{self.generator.stride} px of a column of latents"
+            )
+
 
 T = TypeVar("T")
 
@@ -162,6 +187,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         expected = hint
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if dataclasses.is_dataclass(hint):
+        raise RecipeError(f"{where} = {value!r} must be a table")
+    if origin is tuple:
+        raise RecipeError(f"{where} = {value!r} must be a list")
     if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
         raise RecipeError(f"{where} = {value!r} must be of type {expected.__name__}")
     return value
@@ -192,13 +221,17 @@ def format_toml(recipe: Any) -> str:
 
 
 def _format_table(values: dict[str, Any], path: str) -> str:
-    plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
+    plain = {k: v for k, v in values.items() if v is not None and not isinstance(v, dict)}
     tables = {k: v for k, v in values.items() if isinstance(v, dict)}
     text = f"\n[{path}]\n" if path and (plain or not tables) else ""
-    text += "".join(f"{key} = {_format_value(value)}\n" for key, value in plain.items())
+    text += "".join(f"{_format_key(k)} = {_format_value(value)}\n" for k, value in plain.items())
     for key, table in tables.items():
-        text += _format_table(table, f"{path}.{key}" if path else key)
+        text += _format_table(table, f"{path}.{_format_key(key)}" if path else _format_key(key))
     return text
+
+
+def _format_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _format_value(key)
 
 
 def _format_value(value: Any) -> str:
@@ -207,8 +240,9 @@ def _format_value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_format_value(v) for v in value) + "]"
     raise TypeError(f"no TOML for {value!r}")

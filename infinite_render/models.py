@@ -101,7 +101,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Fill `module`; ModelError names tensors that are missing, unknown or of another shape."""
+    """Fill `module`, whose parameters may be on the device "meta", in float32.
+
+    ModelError names tensors that are missing, unknown or of another shape.
+    """
     expected = module.state_dict()
     missing = sorted(expected.keys() - tensors.keys())
     unknown = sorted(tensors.keys() - expected.keys())
@@ -116,7 +119,9 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source:
                 f"{source}: {key} has shape {tuple(tensor.shape)}, "
                 f"{RECIPE} asks for {tuple(expected[key].shape)}"
             )
-    module.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    # Copies: what was read may still be the file itself, mapped into memory.
+    copies = {key: tensor.to(torch.float32, copy=True) for key, tensor in tensors.items()}
+    module.load_state_dict(copies, assign=any(tensor.is_meta for tensor in expected.values()))
 
 
 def _some(names: list[str], most: int = 3) -> str:
@@ -131,13 +136,19 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     """
     folder = find_model(name_or_path)
     recipe_path = folder / RECIPE
-    recipe = parse_toml(ModelRecipe, recipe_path.read_text("utf-8"), str(recipe_path))
-    generator = build_generator(recipe.generator)
+    try:
+        text = recipe_path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{recipe_path} cannot be read: {error}") from None
+    recipe = parse_toml(ModelRecipe, text, str(recipe_path))
+    with torch.device("meta"):  # sizes alone: weights are not drawn to be replaced
+        generator = build_generator(recipe.generator)
     load_weights(generator, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     generator.eval().requires_grad_(False)
     detail = None
     if recipe.detail is not None:
-        detail = build_detail(recipe.detail)
+        with torch.device("meta"):
+            detail = build_detail(recipe.detail)
         load_weights(detail, read_tensors(folder / DETAIL), folder / DETAIL)
         detail.eval().requires_grad_(False)
     return Model(folder.resolve().name, folder.resolve(), recipe, generator, detail)

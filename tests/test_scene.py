@@ -1,0 +1,464 @@
+"""The contract of rendering: one plane, one hash, whatever the window, the workers and the past."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from small_models import SMALL, SMALL_DETAIL, random_model
+from torch import Tensor
+
+from infinite_render.config import GeneratorConfig, RenderConfig
+from infinite_render.errors import ModelError, UsageError
+from infinite_render.fields.latents import SeededLatents
+from infinite_render.geometry import (
+    Window,
+    spans_needed,
+    structure_stage,
+    texture_stage,
+    window_needed,
+    windows_given,
+)
+from infinite_render.nn.coordinates import window_grid
+from infinite_render.rendering.plan import BlockPlan
+from infinite_render.rendering.scene import (
+    Picture,
+    Scene,
+    SingleThreads,
+    choose_device,
+    choose_precision,
+    has_native_bfloat16,
+    to_uint8,
+)
+
+EDGE = 2**40
+PRECISIONS = ["float32", "bfloat16"]
+FAR = [(0, 0), (10**12, -(10**12)), (-(10**12), 10**12), (EDGE - 256, -EDGE), (-EDGE, EDGE - 256)]
+
+
+def digest(picture: Picture) -> str:
+    return hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def scene(precision: str = "float32", seed: int = 3) -> Scene:
+    """A scene that has rendered nothing yet."""
+    return Scene(model(), seed=seed, precision=precision)
+
+
+@cache
+def model():  # type: ignore[no-untyped-def]
+    return random_model()
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    """A caller whose torch uses two threads, which must neither matter nor change."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert after == 2
+
+
+# The plane
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("y", "x"), FAR)
+def test_a_window_of_a_window_is_that_window(y: int, x: int, precision: str) -> None:
+    """Of 2 x 2 blocks: random parts, and parts that begin and end on every border of a cell."""
+    whole = scene(precision).render(y, x, 256, 256)
+    drawn = random.Random(f"{y} {x} {precision}")
+    parts = [Window(63, 63, 2, 2), Window(127, 0, 2, 256), Window(64, 128, 64, 128)]
+    parts += [Window(0, 0, 1, 1), Window(255, 255, 1, 1), Window(192, 64, 64, 64)]
+    for _ in range(6):
+        top, left = drawn.randrange(256), drawn.randrange(256)
+        parts.append(Window(top, left, drawn.randint(1, 256 - top), drawn.randint(1, 256 - left)))
+    other = scene(precision)
+    for part in parts:
+        got = other.render(y + part.y, x + part.x, part.height, part.width, workers=2)
+        expected = whole[part.y : part.y + part.height, part.x : part.x + part.width]
+        assert np.array_equal(got, expected), part
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_one_hash_for_any_number_of_workers(precision: str) -> None:
+    window = (-200, 100, 400, 420)
+    hashes = {digest(scene(precision).render(*window, workers=n)) for n in (1, 2, 3, 5, 16)}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_was_rendered_before_does_not_matter(precision: str) -> None:
+    """Blocks come from those kept and from those forgotten, in any order."""
+    windows = [(64 * i - 300, 50 * i - 300, 130, 130) for i in range(10)]
+    expected = [digest(scene(precision).render(*window)) for window in windows]
+    busy = scene(precision)
+    for seed in range(3):
+        order = random.Random(seed).sample(range(10), 10)
+        assert [digest(busy.render(*windows[i], workers=2)) for i in order] == [
+            expected[i] for i in order
+        ]
+
+
+def test_threads_that_share_a_scene_get_its_plane() -> None:
+    windows = [(100 * i - 250, 90 * i - 250, 200, 150) for i in range(6)]
+    expected = [digest(scene().render(*window)) for window in windows]
+    shared = scene()
+    with ThreadPoolExecutor(4) as callers:
+        for _ in range(2):
+            got = callers.map(lambda window: digest(shared.render(*window, workers=2)), windows)
+            assert list(got) == expected
+
+
+def test_scenes_that_share_a_model_leave_it_as_it_was() -> None:
+    before = model().digest
+    first = digest(scene().render(0, 0, 100, 100))
+    half = digest(scene("bfloat16").render(0, 0, 100, 100))
+    other = digest(scene(seed=4).render(0, 0, 100, 100))
+    assert len({first, half, other}) == 3
+    assert digest(scene().render(0, 0, 100, 100)) == first
+    assert digest(scene("bfloat16").render(0, 0, 100, 100)) == half
+    assert random_model().digest == before
+
+
+PRINT_HASH = """
+import hashlib, sys
+import torch
+from small_models import random_model
+from infinite_render.rendering.scene import Scene
+if sys.argv[1] != "0":
+    torch.set_num_threads(int(sys.argv[1]))
+for precision in ("float32", "bfloat16"):
+    scene = Scene(random_model(), seed=3, precision=precision)
+    print(hashlib.sha256(scene.render(-70, -70, 140, 140, workers=2).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize(("environment", "caller"), [("1", 0), ("2", 4), ("5", 1)])
+def test_another_process_renders_the_same_bits(environment: str, caller: int) -> None:
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_HASH, str(caller)],
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": environment,
+            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        },
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    expected = [digest(scene(precision).render(-70, -70, 140, 140)) for precision in PRECISIONS]
+    assert done.stdout.split() == expected
+
+
+def test_the_settings_of_the_caller_do_not_matter() -> None:
+    expected = digest(scene().render(-70, -70, 140, 140))
+    try:
+        torch.set_flush_denormal(True)
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            assert digest(scene().render(-70, -70, 140, 140)) == expected
+        torch.set_default_dtype(torch.float64)
+        assert digest(scene().render(-70, -70, 140, 140)) == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_flush_denormal(False)
+
+
+def test_seeds_and_places_differ() -> None:
+    pictures = [scene(seed=seed).render(y, x, 64, 64) for seed in (0, 1, -1) for y, x in FAR[:3]]
+    assert len({digest(picture) for picture in pictures}) == 9
+    for picture in pictures:
+        assert picture.std() > 20
+        assert len(np.unique(picture)) > 100
+        assert np.isin(picture, (0, 255)).mean() < 0.2
+
+
+def test_the_plane_closes_on_itself_in_nothing_but_coordinates() -> None:
+    """One period on, the coordinates are the same and the latents are not."""
+    period_px = SMALL.period_cells * SMALL.stride
+    assert digest(scene().render(0, 0, 64, 64)) != digest(scene().render(0, period_px, 64, 64))
+
+
+# Deeper planes
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize(("y", "x"), [(-100, 30), (10**12, -(10**12))])
+def test_the_contract_holds_at_every_depth(y: int, x: int, depth: int, precision: str) -> None:
+    climber = random_model(detail=SMALL_DETAIL)
+    whole = Scene(climber, precision=precision).render(y, x, 256, 200, depth=depth, workers=3)
+    assert whole.std() > 5
+    other = Scene(climber, precision=precision)
+    other.render(y, x, 64, 64, depth=depth - 1)
+    for part in (Window(0, 0, 1, 1), Window(27, 33, 129, 65), Window(100, 97, 156, 3)):
+        got = other.render(y + part.y, x + part.x, part.height, part.width, depth=depth)
+        expected = whole[part.y : part.y + part.height, part.x : part.x + part.width]
+        assert np.array_equal(got, expected), part
+
+
+@pytest.mark.parametrize("depth", [-1, 5])
+def test_a_depth_the_model_has_not_is_refused(depth: int) -> None:
+    with pytest.raises(UsageError, match=f"--depth {depth} is not in 0..4"):
+        Scene(random_model(detail=SMALL_DETAIL)).render(0, 0, 1, 1, depth=depth)
+    with pytest.raises(UsageError, match="it has no detail ladder"):
+        scene().render(0, 0, 1, 1, depth=1)
+
+
+# Threads
+
+
+def test_a_thread_number_set_meanwhile_does_not_reach_the_workers() -> None:
+    """Another render that ends puts its own number back while these workers still run."""
+    ready, go = threading.Event(), threading.Event()
+
+    def task() -> int:
+        ready.set()
+        go.wait()
+        torch.ones(10).sum()
+        return torch.get_num_threads()
+
+    with SingleThreads(1) as pool:
+        seen = pool.submit(task)
+        ready.wait()
+        torch.set_num_threads(2)
+        go.set()
+        assert seen.result() == 1
+
+
+def test_of_two_renders_that_overlap_the_last_puts_the_number_back() -> None:
+    first, second = SingleThreads(1), SingleThreads(1)
+    with first as pool:
+        pool.submit(int).result()
+        second.__enter__().submit(int).result()
+    assert torch.get_num_threads() == 2
+    second.__exit__(None, None, None)
+
+
+def test_an_error_in_a_worker_ends_the_render_and_restores_the_caller() -> None:
+    class Broken(SeededLatents):
+        def texture_noise(self, layer: int, window: Window) -> np.ndarray:
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        Scene(model(), latents=Broken(0), precision="float32").render(0, 0, 300, 300, workers=2)
+
+
+# Against the plain network
+
+
+def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Picture:  # type: ignore[no-untyped-def]
+    """The window by one run of the network of `nn`, over all of it."""
+    latents = SeededLatents(seed)
+    texture = texture_stage(config.blocks)
+    structure = structure_stage(config.structure_layers, config.structure_radius)
+    cells = window_needed(texture, window)
+    latent_cells = window_needed(structure, cells)
+    c = window_grid(
+        latent_cells,
+        cut=config.cut,
+        span_cells=config.patch_cells + config.start_rows - 1,
+        period_cells=config.period_cells,
+    )
+    lattices = windows_given(texture, cells)
+    noise = [
+        torch.from_numpy(latents.texture_noise(i, lattice))[None, None]
+        for i, lattice in enumerate(lattices[1:])
+    ]
+    with torch.no_grad():
+        rgb, _ = network(
+            torch.from_numpy(latents.z_global(config.global_dim))[None],
+            torch.from_numpy(latents.z_local(latent_cells, config.local_dim))[None],
+            c,
+            noise=noise,
+        )
+    rows, columns = window.within(lattices[-1])
+    return to_uint8(rgb[0][:, rows, columns])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        replace(SMALL, texture_dims=(6, 4), structure_radius=3, structure_layers=1),
+        replace(SMALL, texture_dims=(7,), coordinates=False),
+        replace(SMALL, structure_layers=0, structure_dim=4),
+        replace(SMALL, texture_dims=(8, 8, 6, 6, 4), structure_radius=0),
+    ],
+)
+@pytest.mark.parametrize(("y", "x"), [(-77, 33), (10**12 + 5, -(10**12) - 5)])
+def test_the_plane_is_that_of_the_plain_network(config: GeneratorConfig, y: int, x: int) -> None:
+    """At most one grey level apart, in at most one pixel of 10,000."""
+    painter = random_model(config)
+    window = Window(y, x, 230, 250)
+    got = Scene(painter, seed=9, precision="float32").render(*window, workers=2)
+    expected = plainly(config, painter.generator, window, 9)
+    apart = np.abs(got.astype(int) - expected.astype(int))
+    assert apart.max() <= 1
+    assert (apart.max(axis=2) > 0).mean() <= 1e-4
+
+
+def test_bfloat16_is_the_same_picture_but_for_rounding() -> None:
+    exact = scene("float32").render(0, 0, 128, 128).astype(float)
+    half = scene("bfloat16").render(0, 0, 128, 128).astype(float)
+    assert np.sqrt(np.square(exact - half).mean()) < 0.05 * exact.std()
+
+
+def test_grey_levels_are_rounded_to_the_nearest_and_clipped() -> None:
+    rgb = torch.tensor([-9.0, -1.0, -0.5, 0.0, 0.5, 1.0, 9.0]).reshape(1, 1, 7).expand(3, 2, 7)
+    assert to_uint8(rgb)[1, :, 2].tolist() == [0, 0, 64, 128, 191, 255, 255]
+    assert rgb.max() == 9
+
+
+# The plan
+
+
+@pytest.mark.parametrize(
+    ("config", "render"),
+    [
+        (SMALL, RenderConfig(64, 128)),
+        (replace(SMALL, coordinates=False, texture_dims=(5, 3)), RenderConfig(32, 128)),
+        (replace(SMALL, structure_layers=0, structure_dim=4), RenderConfig(64, 64)),
+    ],
+)
+def test_the_macs_of_a_block_are_those_its_convolutions_do(
+    config: GeneratorConfig, render: RenderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted at the convolutions themselves; the blurs, channel by channel, do not count."""
+    done: list[int] = []
+    conv2d, conv_transpose2d = F.conv2d, F.conv_transpose2d
+
+    def counted(x: Tensor, weight: Tensor, *args: object, groups: int = 1) -> Tensor:
+        y = conv2d(x, weight, *args, groups=groups)  # type: ignore[call-overload]
+        done.append(weight.numel() * y.shape[2] * y.shape[3] if groups == 1 else 0)
+        return y  # type: ignore[no-any-return]
+
+    def counted_up(x: Tensor, weight: Tensor, **options: int) -> Tensor:
+        if weight.shape[:2] != (1, 1) and options.get("groups", 1) == 1:
+            done.append(weight.numel() * x.shape[2] * x.shape[3])
+        return conv_transpose2d(x, weight, **options)
+
+    painter = random_model(config, cell_px=render.cell_px, block_px=render.block_px)
+    fresh = Scene(painter, precision="float32")
+    monkeypatch.setattr(F, "conv2d", counted)
+    monkeypatch.setattr(F, "conv_transpose2d", counted_up)
+    fresh.render(render.block_px, -render.block_px, render.block_px, render.block_px)
+    assert sum(done) == BlockPlan(config, render).block_macs
+
+
+def test_the_ideal_is_what_a_growing_block_comes_to() -> None:
+    config = GeneratorConfig()
+    wastes = [BlockPlan(config, RenderConfig(side, side)).waste for side in (2048, 16384, 2**20)]
+    assert all(more > less for more, less in pairwise(wastes))
+    assert wastes[-1] == pytest.approx(1, abs=1e-3)
+    dims, cells = (config.structure_dim, *config.texture_dims), 1.0
+    per_cell = 0.0
+    for before, after in pairwise(dims):
+        per_cell += 9 * before * after * cells + (9 * after + 3) * after * 4 * cells
+        cells *= 4
+    widths = [config.local_dim + 3] + [config.structure_dim + 3] * (config.structure_layers - 1)
+    per_cell += sum(
+        (2 * config.structure_radius + 1) ** 2 * w * config.structure_dim for w in widths
+    )
+    ideal = BlockPlan(config, RenderConfig()).ideal_macs_per_px
+    assert ideal == pytest.approx(per_cell / config.stride**2, rel=1e-4)
+
+
+def test_the_default_model_wastes_little_and_is_sized_for_a_cpu() -> None:
+    plan = BlockPlan(GeneratorConfig(), RenderConfig())
+    assert 1 < plan.waste <= 1.10
+    assert plan.ideal_macs_per_px <= 100_000
+
+
+@pytest.mark.parametrize("place", FAR)
+def test_every_block_has_the_shapes_of_every_other(place: tuple[int, int]) -> None:
+    plan = BlockPlan(SMALL, RenderConfig(64, 128))
+    y, x = place[0] // 128, place[1] // 128
+    for here, there in zip(plan.level_windows(0, 0), plan.level_windows(y, x), strict=True):
+        assert here[2:] == there[2:]
+    assert (
+        plan.level_windows(y, x)[0].y_span == spans_needed(plan.texture, plan.block(y, x).y_span)[0]
+    )
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        ((0, 0, 0, 10), "10 x 0 px is empty"),
+        ((0, 0, 10, -1), "-1 x 10 px is empty"),
+        ((0.5, 0, 10, 10), "four whole numbers"),
+        ((0, 0, "10", 10), "four whole numbers"),
+        ((0, None, 10, 10), "four whole numbers"),
+        ((EDGE, 0, 1, 1), "leaves the plane"),
+        ((0, -EDGE - 1, 10, 10), "leaves the plane"),
+        ((0, 0, 1, EDGE + 1), "leaves the plane"),
+        ((-EDGE, -EDGE, 2 * EDGE, 2 * EDGE), "memory"),
+    ],
+)
+def test_a_window_that_cannot_be_is_refused_in_one_line(window, said: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(UsageError, match=said) as caught:
+        scene().render(*window)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    small = (np.uint8(200), np.int32(100), np.uint8(100), np.int16(70))
+    expected = digest(scene().render(200, 100, 100, 70))
+    assert digest(scene().render(*small)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_cannot_paint(workers: int) -> None:
+    with pytest.raises(UsageError, match=f"{workers} workers"):
+        scene().render(0, 0, 1, 1, workers=workers)
+
+
+def test_a_model_that_pads_is_not_rendered() -> None:
+    padded = random_model(replace(SMALL, padding=True))
+    with pytest.raises(ModelError, match="trained but not rendered"):
+        Scene(padded)
+
+
+def test_precisions_and_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(UsageError, match="--precision float64 is unknown; use auto, float32 or"):
+        scene("float64")
+    with pytest.raises(UsageError, match="--device tpu is unknown"):
+        choose_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no usable CUDA"):
+            choose_device("cuda:0")
+    native = "bfloat16" if has_native_bfloat16() else "float32"
+    assert choose_precision("auto") == native
+
+
+def test_the_identity_tells_scenes_apart() -> None:
+    one = scene().identity()
+    assert one == scene().identity()
+    assert one["seed"] == 3
+    assert Scene(model(), seed=-1, precision="float32").identity()["seed"] == 2**64 - 1
+    for other in (
+        scene(seed=4),
+        scene("bfloat16"),
+        Scene(random_model(seed=1), seed=3, precision="float32"),
+    ):
+        assert other.identity() != one
