@@ -1,22 +1,26 @@
 """Reads the published checkpoints of InfinityGAN's reference implementation into our own names.
 
-A checkpoint is a `torch.save` file holding a dict whose key `g_ema` is a state dict. It is read
-with `weights_only=True`, so that a file that holds code is refused. All sizes are inferred from
-shapes.
+A checkpoint is a `torch.save` file holding a dict whose key `g_ema` is a state dict, or that state
+dict alone. It is read with `weights_only=True`, so that a file that holds code is refused. All
+sizes are inferred from shapes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from infinite_render.config import GeneratorConfig
-from infinite_render.errors import ModelError
+from infinite_render.config import GeneratorConfig, ModelRecipe
+from infinite_render.errors import ModelError, OutputError
+from infinite_render.models import save_model
+from infinite_render.nn.generator import build_generator
 
 EMA_KEY = "g_ema"
 COORDINATES = 3
@@ -27,6 +31,7 @@ _IGNORED = (
         r"texture_synthesizer\.(noises\..*|const_z\..*|.*\.(blur|upsample)\.kernel)$"
     )
 )
+_CODE = re.compile(r"GLOBAL (\S+)")  # in torch's refusal: what the file would have had called
 _STRUCTURE = re.compile(r"structure_synthesizer\.implicit_model\.conv_stack\.(\d+)\.conv\.(.+)$")
 _MAPPING = re.compile(r"texture_synthesizer\.mapping\.(\d+)\.(weight|bias)$")
 _CONV = re.compile(r"texture_synthesizer\.convs\.(\d+)\.(.+)$")
@@ -72,10 +77,31 @@ def our_name(key: str) -> str | None:
     return f"{prefix}.{leaf}"
 
 
+def their_name(name: str) -> str:
+    """The reference's name of one of ours: the inverse of `our_name`, for errors.
+
+    >>> their_name("texture.blocks.1.conv.bias")
+    'texture_synthesizer.convs.3.activate.bias'
+    """
+    theirs = {leaf: key for key, leaf in _LEAF.items() if key != "bias"}
+    match name.split(".", 4):
+        case ["texture", "mapping", "layers", i, leaf]:
+            return f"texture_synthesizer.mapping.{int(i) + 1}.{leaf}"
+        case ["texture", "blocks", b, "to_rgb", leaf]:
+            leaf = "bias" if leaf == "bias" else theirs[leaf]
+            return f"texture_synthesizer.to_rgbs.{b}.{leaf}"
+        case ["texture", "blocks", b, layer, leaf]:
+            return f"texture_synthesizer.convs.{2 * int(b) + (layer == 'conv')}.{theirs[leaf]}"
+        case ["structure", "layers", i, *rest]:
+            prefix = f"structure_synthesizer.implicit_model.conv_stack.{i}.conv"
+            return f"{prefix}.{theirs['.'.join(rest)]}"
+    raise ValueError(f"{name} is not the name of a generator's tensor")
+
+
 def convert(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The reference's generator state dict as (config, our state dict), float32.
 
-    Raises ModelError naming any key that is unknown or missing.
+    Raises ModelError naming any key that is unknown or missing, or does not fit the others.
     """
     ours: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -84,32 +110,61 @@ def convert(state: Mapping[str, Tensor]) -> tuple[GeneratorConfig, dict[str, Ten
             continue
         if name.endswith("conv.weight") and value.ndim == 5:
             value = value[0]  # [1,O,I,k,k]
-        if name.endswith(("noise_strength", "to_rgb.bias")):
-            value = value.reshape(() if name.endswith("strength") else 3)
+        if name.endswith("noise_strength") and value.numel() == 1:
+            value = value.reshape(())
+        if name.endswith("to_rgb.bias"):
+            value = value.flatten()
         ours[name] = value.detach().float().clone()
-    return _infer_config(ours), ours
+    config = _infer_config(ours)
+    _check_whole(config, ours)
+    return config, ours
+
+
+def _check_whole(config: GeneratorConfig, ours: Mapping[str, Tensor]) -> None:
+    """ModelError for a tensor that the generator of `config` lacks, has not, or has otherwise."""
+    with torch.device("meta"):
+        expected = build_generator(config).state_dict()
+    if missing := [their_name(name) for name in expected if name not in ours]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelError(
+            f"the checkpoint lacks {missing[0]!r}{more}; it is cut, or of another kind"
+        )
+    for name, value in ours.items():
+        if name not in expected:
+            raise ModelError(
+                f"the checkpoint holds {their_name(name)!r} without what belongs to it"
+            )
+        if value.shape != expected[name].shape:
+            raise ModelError(
+                f"{their_name(name)!r} has the values of {tuple(value.shape)}, "
+                f"where the other tensors ask for {tuple(expected[name].shape)}"
+            )
 
 
 def _infer_config(ours: dict[str, Tensor]) -> GeneratorConfig:
-    def shape(name: str) -> torch.Size:
+    def shape(name: str, rank: int) -> torch.Size:
         if name not in ours:
             raise ModelError(
-                f"the checkpoint lacks {name!r} (our name); it is cut or not a generator"
+                f"the checkpoint lacks {their_name(name)!r}; it is cut, or of another kind"
             )
+        if ours[name].ndim != rank:
+            raise ModelError(f"{their_name(name)!r} has {ours[name].ndim} axes, not {rank}")
         return ours[name].shape
 
     def count(pattern: str) -> int:
         return len({m[1] for key in ours if (m := re.match(pattern, key))})
 
     layers, blocks = count(r"structure\.layers\.(\d+)\."), count(r"texture\.blocks\.(\d+)\.")
-    first = shape("structure.layers.0.conv.weight")
+    first = shape("structure.layers.0.conv.weight", 4)
     return GeneratorConfig(
-        global_dim=shape("structure.layers.0.conv.modulation.weight")[1],
+        global_dim=shape("structure.layers.0.conv.modulation.weight", 2)[1],
         local_dim=first[1] - COORDINATES,
         structure_dim=first[0],
         structure_layers=layers,
         structure_radius=first[2] // 2,
-        texture_dims=tuple(shape(f"texture.blocks.{b}.up.conv.weight")[0] for b in range(blocks)),
+        texture_dims=tuple(
+            shape(f"texture.blocks.{b}.up.conv.weight", 4)[0] for b in range(blocks)
+        ),
         mapping_layers=count(r"texture\.mapping\.layers\.(\d+)\."),
         patch_cells=PATCH_CELLS,
         start_rows=START_ROWS,
@@ -122,15 +177,19 @@ def read_checkpoint(path: Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     if not path.is_file():
         raise ModelError(f"checkpoint {path} does not exist")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"checkpoint {path} holds more than tensors, and loading it could run code; "
-            f"save its {EMA_KEY!r} alone and import that ({reason})"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ModelError(f"checkpoint {path} is damaged: {str(error).splitlines()[0]}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle of a damaged file
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # garbage ends torch's unpickler in a dozen ways
+        if not isinstance(error, pickle.UnpicklingError):
+            reason = re.split(r"[.\n]", f"{type(error).__name__}: {error}")[0]
+            raise ModelError(f"checkpoint {path} is damaged or no checkpoint ({reason})") from None
+        if code := _CODE.search(str(error)):
+            raise ModelError(
+                f"checkpoint {path} holds more than tensors ({code[1]}), which could run code, and "
+                f"was not loaded; save its {EMA_KEY!r} alone and import that"
+            ) from None
+        raise ModelError(f"checkpoint {path} is damaged: its pickle breaks off") from None
     return convert(_ema_state(content, path))
 
 
@@ -146,3 +205,38 @@ def _ema_state(content: object, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelError(f"{EMA_KEY!r} of checkpoint {path} is not a state dict of tensors")
     return content
+
+
+def import_model(checkpoint: Path, folder: Path) -> ModelRecipe:
+    """Write a published checkpoint as a model folder of ours; `folder` must be new or empty.
+
+    Raises ModelError for the checkpoint, OutputError for the folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder} exists and is not an empty folder; choose another name")
+    config, state = read_checkpoint(checkpoint)
+    with checkpoint.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    origin = {"imported_from": checkpoint.name, "checkpoint_sha256": sha256}
+    recipe = ModelRecipe(name=folder.resolve().name, generator=config, trained=origin)
+    card = _CARD.format(name=recipe.name, px=config.patch_px, blocks=config.blocks, **origin)
+    try:
+        save_model(folder, recipe, state, card)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error}") from None
+    return recipe
+
+
+_CARD = """# {name}
+
+Imported by infrender from `{imported_from}`, a checkpoint of InfinityGAN's reference implementation
+(its key `g_ema`: the moving average of the generator's weights).
+
+- SHA-256 of the checkpoint: `{checkpoint_sha256}`
+- Training patch: {px} px, {blocks} blocks.
+- The checkpoint does not hold its coordinate grid; the paper's is assumed (11 cells a patch, 10
+  start rows, a horizontal period of 139 cells). Correct `model.toml` if it was trained on another.
+
+The weights are their authors'. Their licence is that of the place the checkpoint comes from; it is
+not infrender's.
+"""
