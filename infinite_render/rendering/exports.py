@@ -218,6 +218,13 @@ def tiles_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}_files")
 
 
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, of a store, or of a .dzi with its tiles."""
+    trees = [path, tiles_of(path)] if path.suffix.lower() == ".dzi" else [path]
+    files = (file for tree in trees for file in ([tree] if tree.is_file() else tree.rglob("*")))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def _save_dzi(image: Any, temporary: Path, target: Path, description: str, quality: int) -> None:
     """Write a Deep Zoom pyramid of 512 px JPEG tiles into the directory `temporary`."""
     temporary.mkdir()

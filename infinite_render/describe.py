@@ -1,0 +1,173 @@
+"""Says in rows of (name, value) what a model, a store, a picture or a training run is.
+
+Spaces: px of the plane of a depth, cells of the local latents.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from pathlib import Path
+
+from infinite_render.config import ModelRecipe, parse_toml
+from infinite_render.errors import ModelError, nearest
+from infinite_render.geometry import Span, spans_needed
+from infinite_render.models import CARD, RECIPE, Model, find_model, known_models, load_model
+from infinite_render.rendering.exports import FORMS, size_on_disk
+from infinite_render.rendering.plan import BlockPlan, max_depth
+from infinite_render.rendering.recipe import PictureRecipe, read_recipe
+from infinite_render.rendering.store import open_store
+from infinite_render.rendering.targets import human_bytes
+from infinite_render.training.journal import LOG
+from infinite_render.training.recipes import TrainRecipe
+from infinite_render.training.runs import CHECKPOINTS, MODEL, RUN, SHEETS
+
+Rows = list[tuple[str, object]]
+
+
+def describe(what: str) -> tuple[str, Rows]:
+    """(title, rows) of the model of that name, or of what stands at that path.
+
+    Raises ModelError where there is neither, and what reading it raises.
+    """
+    path = Path(what)
+    if (path / "zarr.json").is_file():
+        return describe_store(path)
+    if (path / RUN).is_file():
+        return describe_run(path)
+    if path.is_file():
+        return f"picture {path}", _picture_rows(path)
+    if path.exists() and not (path / RECIPE).is_file():
+        raise ModelError(f"{path} is no model, store, picture or training run of infrender")
+    try:
+        find_model(what)
+    except ModelError:
+        known = known_models()
+        raise ModelError(
+            f"{what}: no file, and no model of that name{nearest(what, known)}; "
+            f"known models: {', '.join(known) or 'none'}"
+        ) from None
+    return describe_model(load_model(what))
+
+
+def describe_model(model: Model) -> tuple[str, Rows]:
+    """What a model is, what it costs, and how far an edit reaches."""
+    recipe = model.recipe
+    generator = recipe.generator
+    parameters = sum(p.numel() for p in model.generator.parameters())
+    first_px, stop_px = generator.band_px
+    rows: Rows = [
+        ("folder", model.folder),
+        ("digest", model.digest),
+        ("parameters", f"{parameters:,}"),
+        ("training patch", f"{generator.patch_px} px, {generator.patch_cells} cells"),
+        ("a cell of latents", f"{generator.stride} px"),
+        ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
+        ("texture", f"{' '.join(map(str, generator.texture_dims))} channels"),
+        ("cells, blocks", f"{recipe.render.cell_px} px, {recipe.render.block_px} px"),
+        ("band shown in training", f"rows {first_px} to {stop_px - 1} px"),
+    ]
+    if model.detail is not None:
+        steps = sum(p.numel() for p in model.detail.parameters())
+        rows.append(("detail ladder", f"{steps:,} parameters, {_zooms(recipe)} zooms trained"))
+    rows += [_depth_row(recipe, depth) for depth in range(_deepest(recipe) + 1)]
+    rows += [(key.replace("_", " "), value) for key, value in recipe.trained.items()]
+    if licence := _licence(model.folder / CARD):
+        rows.append(("licence", licence))
+    return f"model {model.name}", rows
+
+
+def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
+    plan = BlockPlan(recipe.generator, recipe.render, recipe.detail, depth)
+    reach = affected_px(plan)
+    return (
+        f"depth {depth}",
+        f"{plan.ideal_macs_per_px / 1e3:.1f} kMAC a pixel, times {plan.waste:.3f}; "
+        f"one latent reaches {reach.size} px",
+    )
+
+
+def _zooms(recipe: ModelRecipe) -> int:
+    return recipe.detail.zooms if recipe.detail is not None else 0
+
+
+def _deepest(recipe: ModelRecipe) -> int:
+    return max_depth(recipe.generator, recipe.render, recipe.detail)
+
+
+def affected_px(plan: BlockPlan) -> Span:
+    """The px of the plan's depth, along one axis, that the local latent of cell 0 can change."""
+
+    def cells(px: int) -> Span:
+        span = Span(px, px + 1)
+        for level in range(plan.depth, -1, -1):
+            span = spans_needed(plan.stage(level), span)[0]
+        return spans_needed(plan.structure, span)[0]
+
+    far = 64 * (plan.generator.structure_margin_cells + 8) << (plan.generator.blocks + plan.depth)
+    px = range(-far, far)
+    first = px[bisect.bisect_left(px, 1, key=lambda p: cells(p).stop)]
+    stop = px[bisect.bisect_left(px, 1, key=lambda p: cells(p).start)]
+    return Span(first, stop)
+
+
+def _licence(card: Path) -> str:
+    """The first line of a model card that speaks of a licence; '' where none does."""
+    if not card.is_file():
+        return ""
+    lines = (line.strip(" -*#") for line in card.read_text("utf-8").splitlines())
+    return next((line for line in lines if "licen" in line.lower()), "")
+
+
+def describe_store(path: Path) -> tuple[str, Rows]:
+    """What a store holds and how far it is."""
+    with open_store(path) as store:
+        blocks = store.grid()[0] * store.grid()[1]
+        done = blocks - len(store.blocks_left())
+        rows: Rows = [
+            ("levels", f"{store.levels}, down to {store.shapes[-1][1]} x {store.shapes[-1][0]} px"),
+            ("blocks", f"{done} of {blocks} of {store.block_px} px are done"),
+            ("on the disk", human_bytes(size_on_disk(path))),
+        ]
+        if store.damaged:
+            rows.append(("damaged", f"{len(store.damaged)} blocks; they will be painted again"))
+        if store.pixel_size_um is not None:
+            rows.append(("pixel size", f"{store.pixel_size_um} micrometres"))
+    return f"store {path}", _recipe_rows(read_recipe(path)) + rows
+
+
+def _picture_rows(path: Path) -> Rows:
+    recipe = read_recipe(path)
+    form = FORMS.get(path.suffix.lower())
+    rows: Rows = [("form", form.name)] if form is not None else []
+    return rows + _recipe_rows(recipe) + [("on the disk", human_bytes(size_on_disk(path)))]
+
+
+def _recipe_rows(recipe: PictureRecipe) -> Rows:
+    y, x, height, width = recipe.window
+    rows: Rows = [("size", f"{width} x {height} px (width x height)"), ("origin", f"{y},{x}")]
+    return rows + [(key.replace("_", " "), value) for key, value in recipe.identity.items()]
+
+
+def describe_run(path: Path) -> tuple[str, Rows]:
+    """How far a training run is, and what it trains."""
+    recipe = parse_toml(TrainRecipe, (path / RUN).read_text("utf-8"), str(path / RUN))
+    log = path / LOG
+    last = json.loads(log.read_text("utf-8").splitlines()[-1]) if log.is_file() else {}
+    rows: Rows = [
+        ("recipe", f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name),
+        ("images shown", f"{last.pop('images', 0):,} of {recipe.images:,}"),
+        ("patch", f"{recipe.generator.patch_px} px of images of {recipe.data.image_px} px"),
+        ("batch", recipe.batch),
+        ("checkpoints", _newest(path / CHECKPOINTS)),
+        ("sheets", _newest(path / SHEETS)),
+    ]
+    rows += [(f"last {name}", value) for name, value in last.items()]
+    if (path / MODEL / RECIPE).is_file():
+        rows.append(("model", f"{path / MODEL}: paint with it by --model"))
+    return f"training run {path}", rows
+
+
+def _newest(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.glob("[!.]*")) if folder.is_dir() else []
+    return f"{len(names)} in {folder}, the last {names[-1]}" if names else "none yet"
