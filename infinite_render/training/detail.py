@@ -126,8 +126,8 @@ def train_detail(
 
 def _own_batch(own: OwnPictures | None, state: DetailState, recipe: DetailRecipe) -> Tensor | None:
     """Pictures of the base model for this step, when it is their turn."""
-    due = recipe.own_every and state.images // recipe.batch % recipe.own_every == 0
-    if own is None or not due:
+    every = recipe.own_every
+    if own is None or not every or state.images // recipe.batch % every != every - 1:
         return None
     return own.batch(recipe.seed, state.images, recipe.batch // 2, recipe.given_px)
 

@@ -26,8 +26,8 @@ class DetailRecipe:
     adversarial: float = 0.03  # weight of the adversarial term
     ramp_images: int = 1600  # the adversarial weight grows from 0 over these
     features: bool = True  # judge by frozen features too (extra `projected`)
-    unroll_every: int = 4  # steps between two that climb two zooms further; 0: never
-    own_every: int = 2  # steps between two that climb pictures of the base model, if one is given
+    unroll_every: int = 2  # steps between two that climb two zooms further; 0: never
+    own_every: int = 4  # steps between two that climb pictures of the base model, if one is given
     step_rate: float = 0.0012  # Adam's, of the step
     critic_rate: float = 0.0015  # Adam's, of the critic
     ema_half_life_images: float = 1800.0
