@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import pytest
@@ -26,7 +25,6 @@ from infinite_render.nn.detail import (
     DetailStep,
     build_detail,
     fold_detail,
-    macs_per_px,
     run_folded,
 )
 from infinite_render.nn.scale import double, halve
@@ -210,7 +208,6 @@ def test_the_default_step_costs_at_most_twenty_thousand_macs_a_pixel() -> None:
         at_low = layer is not step.layers[-1]  # an upsampling convolution works at the low lattice
         count += layer.weight.numel() / (4 if at_low else 1)  # type: ignore[operator]
     count += step.rgb_weight.numel()
-    assert math.isclose(macs_per_px(config), count)
     assert count <= 20_000
 
 

@@ -12,29 +12,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from small_models import SMALL, SMALL_DETAIL, random_model
-from torch import Tensor
 
-from infinite_render.config import GeneratorConfig, RenderConfig
+from infinite_render.config import GeneratorConfig
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.geometry import (
     Window,
-    spans_needed,
     structure_stage,
     texture_stage,
     window_needed,
     windows_given,
 )
 from infinite_render.nn.coordinates import window_grid
-from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import (
     Picture,
     Scene,
@@ -325,77 +320,6 @@ def test_grey_levels_are_rounded_to_the_nearest_and_clipped() -> None:
     rgb = torch.tensor([-9.0, -1.0, -0.5, 0.0, 0.5, 1.0, 9.0]).reshape(1, 1, 7).expand(3, 2, 7)
     assert to_uint8(rgb)[1, :, 2].tolist() == [0, 0, 64, 128, 191, 255, 255]
     assert rgb.max() == 9
-
-
-# The plan
-
-
-@pytest.mark.parametrize(
-    ("config", "render"),
-    [
-        (SMALL, RenderConfig(64, 128)),
-        (replace(SMALL, coordinates=False, texture_dims=(5, 3)), RenderConfig(32, 128)),
-        (replace(SMALL, structure_layers=0, structure_dim=4), RenderConfig(64, 64)),
-    ],
-)
-def test_the_macs_of_a_block_are_those_its_convolutions_do(
-    config: GeneratorConfig, render: RenderConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Counted at the convolutions themselves; the blurs, channel by channel, do not count."""
-    done: list[int] = []
-    conv2d, conv_transpose2d = F.conv2d, F.conv_transpose2d
-
-    def counted(x: Tensor, weight: Tensor, *args: object, groups: int = 1) -> Tensor:
-        y = conv2d(x, weight, *args, groups=groups)  # type: ignore[call-overload]
-        done.append(weight.numel() * y.shape[2] * y.shape[3] if groups == 1 else 0)
-        return y  # type: ignore[no-any-return]
-
-    def counted_up(x: Tensor, weight: Tensor, **options: int) -> Tensor:
-        if weight.shape[:2] != (1, 1) and options.get("groups", 1) == 1:
-            done.append(weight.numel() * x.shape[2] * x.shape[3])
-        return conv_transpose2d(x, weight, **options)
-
-    painter = random_model(config, cell_px=render.cell_px, block_px=render.block_px)
-    fresh = Scene(painter, precision="float32")
-    monkeypatch.setattr(F, "conv2d", counted)
-    monkeypatch.setattr(F, "conv_transpose2d", counted_up)
-    fresh.render(render.block_px, -render.block_px, render.block_px, render.block_px)
-    assert sum(done) == BlockPlan(config, render).block_macs
-
-
-def test_the_ideal_is_what_a_growing_block_comes_to() -> None:
-    config = GeneratorConfig()
-    wastes = [BlockPlan(config, RenderConfig(side, side)).waste for side in (2048, 16384, 2**20)]
-    assert all(more > less for more, less in pairwise(wastes))
-    assert wastes[-1] == pytest.approx(1, abs=1e-3)
-    dims, cells = (config.structure_dim, *config.texture_dims), 1.0
-    per_cell = 0.0
-    for before, after in pairwise(dims):
-        per_cell += 9 * before * after * cells + (9 * after + 3) * after * 4 * cells
-        cells *= 4
-    widths = [config.local_dim + 3] + [config.structure_dim + 3] * (config.structure_layers - 1)
-    per_cell += sum(
-        (2 * config.structure_radius + 1) ** 2 * w * config.structure_dim for w in widths
-    )
-    ideal = BlockPlan(config, RenderConfig()).ideal_macs_per_px
-    assert ideal == pytest.approx(per_cell / config.stride**2, rel=1e-4)
-
-
-def test_the_default_model_wastes_little_and_is_sized_for_a_cpu() -> None:
-    plan = BlockPlan(GeneratorConfig(), RenderConfig())
-    assert 1 < plan.waste <= 1.10
-    assert plan.ideal_macs_per_px <= 100_000
-
-
-@pytest.mark.parametrize("place", FAR)
-def test_every_block_has_the_shapes_of_every_other(place: tuple[int, int]) -> None:
-    plan = BlockPlan(SMALL, RenderConfig(64, 128))
-    y, x = place[0] // 128, place[1] // 128
-    for here, there in zip(plan.level_windows(0, 0), plan.level_windows(y, x), strict=True):
-        assert here[2:] == there[2:]
-    assert (
-        plan.level_windows(y, x)[0].y_span == spans_needed(plan.texture, plan.block(y, x).y_span)[0]
-    )
 
 
 # Bad input

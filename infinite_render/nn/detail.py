@@ -62,25 +62,28 @@ class DetailStep(nn.Module):
     Features are computed in the dtype of `self.compute`, RGB in float32.
     """
 
-    def __init__(self, config: DetailConfig) -> None:
+    def __init__(
+        self, low_dim: int, up_dim: int, high_dim: int, *, low_layers: int, zooms: int
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.low_layers = low_layers
+        self.zooms = zooms
         self.compute = torch.float32
-        low, up, high, zooms = config.low_dim, config.up_dim, config.high_dim, config.zooms
-        last = config.low_layers - 1
+        last = low_layers - 1
         layers = [
-            DetailLayer(low if i else 3, low, zooms, noisy=i == last) for i in range(last + 1)
+            DetailLayer(low_dim if i else 3, low_dim, zooms, noisy=i == last)
+            for i in range(low_layers)
         ]
-        layers.append(DetailLayer(low, up, zooms, up=True, noisy=True))
-        layers.append(DetailLayer(up, high, zooms, noisy=True))
+        layers.append(DetailLayer(low_dim, up_dim, zooms, up=True, noisy=True))
+        layers.append(DetailLayer(up_dim, high_dim, zooms, noisy=True))
         self.layers = nn.ModuleList(layers)
-        self.rgb_weight = nn.Parameter(torch.randn(3, high, 1, 1))
+        self.rgb_weight = nn.Parameter(torch.randn(3, high_dim, 1, 1))
         self.rgb_bias = nn.Parameter(torch.zeros(3))
-        self.rgb_gain = 0.3 * high**-0.5
+        self.rgb_gain = 0.3 * high_dim**-0.5
 
     def noise_sizes(self, height: int, width: int) -> list[tuple[int, int] | None]:
         """(h', w') of each layer's noise for an input of that size; None for a layer without."""
-        windows = windows_given(detail_stage(self.config.low_layers), Window(0, 0, height, width))
+        windows = windows_given(detail_stage(self.low_layers), Window(0, 0, height, width))
         return [
             (window.height, window.width) if layer.noise_strength is not None else None
             for layer, window in zip(self.layers, windows[1:-2], strict=True)
@@ -93,7 +96,7 @@ class DetailStep(nn.Module):
         none; `noise=None` draws it from torch's generator.
         """
         zoom = torch.as_tensor(zoom, device=x.device).expand(x.shape[0])
-        zoom = zoom.clamp(max=self.config.zooms - 1)
+        zoom = zoom.clamp(max=self.zooms - 1)
         y = x.to(self.compute)
         for i, layer in enumerate(self.layers):
             y = layer(y, zoom, None if noise is None else noise[i])
@@ -103,7 +106,13 @@ class DetailStep(nn.Module):
 
 def build_detail(config: DetailConfig) -> DetailStep:
     """The step that `config` describes, with fresh weights from torch's generator."""
-    return DetailStep(config)
+    return DetailStep(
+        config.low_dim,
+        config.up_dim,
+        config.high_dim,
+        low_layers=config.low_layers,
+        zooms=config.zooms,
+    )
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def fold_detail(step: DetailStep, zoom: int) -> FoldedDetail:
 
     The activation's sqrt(2) moves into the next layer's weights.
     """
-    z = min(zoom, step.config.zooms - 1)
+    z = min(zoom, step.zooms - 1)
     folded, carried = [], 1.0
     for layer in step.layers:
         assert isinstance(layer, DetailLayer)
@@ -153,10 +162,3 @@ def run_folded(folded: FoldedDetail, x: Tensor, noise: Sequence[Tensor | None]) 
             y = y + layer.noise_strength[:, None, None] * z
         y = F.leaky_relu(y + layer.bias[:, None, None], SLOPE)
     return keep_low_pass(x, F.conv2d(y, folded.rgb_weight, folded.rgb_bias))
-
-
-def macs_per_px(config: DetailConfig) -> float:
-    """Multiply-accumulates of the learnt convolutions for one output pixel."""
-    low, up, high = config.low_dim, config.up_dim, config.high_dim
-    at_low = 9 * (3 * low + (config.low_layers - 1) * low * low + low * up)
-    return at_low / 4 + 9 * up * high + 3 * high

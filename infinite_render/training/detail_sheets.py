@@ -51,7 +51,7 @@ def sheet_row(step: DetailStep, levels: list[Pixels], numbers: torch.Generator) 
     picture = climbed(step.cpu(), rgb, steps, numbers)
     window = given
     for _ in range(steps):
-        window = windows_given(detail_stage(step.config.low_layers), window)[-1]
+        window = windows_given(detail_stage(step.low_layers), window)[-1]
 
     # Pixel q of depth 0 is pixel 2^steps q: bicubic interpolation on the same lattice.
     scale = 1 << steps

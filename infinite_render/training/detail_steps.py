@@ -141,7 +141,7 @@ class Climb:
         """What the next steps paint from the middle of a picture, each from the one before."""
         fakes = []
         for _ in range(FURTHER_ZOOMS):
-            zoom = (fake.zoom + 1).clamp(max=self.step.config.zooms - 1)
+            zoom = (fake.zoom + 1).clamp(max=self.step.zooms - 1)
             fake = Fake(self(middle(fake.rgb, given_px), zoom), zoom)
             fakes.append(fake)
         return fakes
