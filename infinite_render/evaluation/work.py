@@ -1,0 +1,35 @@
+"""Work spread over threads that each compute alone, its progress told to the caller.
+
+A job's result depends on the job only, never on the number of threads: as in the renderer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple, TypeVar
+
+from infinite_render.rendering.scene import SingleThreads
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Progress(NamedTuple):
+    """How far one stage of an evaluation is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def in_threads(
+    work: Callable[[J], R], jobs: Sequence[J], workers: int, stage: str, weight: int = 1
+) -> Generator[Progress, None, list[R]]:
+    """Results of `work` in the order of `jobs`; `weight` is what one job counts in the progress."""
+    results: list[R] = []
+    yield Progress(stage, 0, len(jobs) * weight)
+    with SingleThreads(workers) as pool:
+        for result in pool.map(work, jobs):
+            results.append(result)
+            yield Progress(stage, len(results) * weight, len(jobs) * weight)
+    return results
