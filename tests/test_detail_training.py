@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import pyvips
 import torch
+from click.testing import CliRunner
 
-from infinite_render.config import DetailConfig, GeneratorConfig, ModelRecipe
+from infinite_render.cli.train_detail import train_detail as train_detail_command
+from infinite_render.config import DetailConfig, GeneratorConfig, ModelRecipe, format_toml
 from infinite_render.errors import DataError, RecipeError
 from infinite_render.models import load_model, save_model
 from infinite_render.nn.detail_critic import DetailCritic, polyphase
@@ -209,6 +211,20 @@ def test_the_ladder_learns_on_a_base_models_pictures_and_joins_it(
     assert joined.detail is not None
     assert joined.recipe.detail == TINY.detail
     assert joined.digest != base.digest
+
+
+def test_the_command_trains_a_ladder_and_puts_it_into_the_model(
+    photographs: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model, out, recipe = tmp_path / "model", tmp_path / "run", tmp_path / "tiny.toml"
+    save_model(model, ModelRecipe(generator=BASE), build_generator(BASE).state_dict())
+    recipe.write_text(format_toml(TINY), "utf-8")
+    given = [photographs, "--model", model, "--out", out, "--recipe", recipe, "--images", 2]
+    result = CliRunner().invoke(train_detail_command, [str(word) for word in given])
+    assert result.exit_code == 0, result.output
+    assert "its ladder was shown 2 patches" in result.output
+    assert load_model(model).detail is not None
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ def _own_batch(own: OwnPictures | None, state: DetailState, recipe: DetailRecipe
 def write_detail(out: Path, recipe: DetailRecipe, state: DetailState) -> Path:
     """Write the averaged step as `detail.safetensors`, whole or not at all; returns it."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.averaged.state_dict().items()}
-    metadata = {"detail": format_toml(recipe.detail), "images": str(state.images)}
+    # One entry: the order of several is not kept, and a file should have one hash.
+    metadata = {"detail": f"{format_toml(recipe.detail)}images = {state.images}\n"}
     path = out / DETAIL
     with writing(out):
         replace_file(path, partial(save_file, tensors, metadata=metadata))

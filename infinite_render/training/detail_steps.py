@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.nn.detail import DetailStep, build_detail
-from infinite_render.nn.detail_critic import DetailCritic
+from infinite_render.nn.detail_critic import DetailCritic, Prepared
 from infinite_render.nn.features import load_features
 from infinite_render.nn.scale import double, halve
 from infinite_render.training.detail_data import DetailBatch
@@ -108,10 +108,12 @@ def detail_step(
         first = Fake(climb(own, zoom.new_zeros(len(own))), zoom.new_zeros(len(own)))
         fakes += [first, *climb.further(first, recipe.given_px)]
 
-    terms = _critic_step(state, Fake(real, zoom), fakes)
+    # What the frozen part makes of the fakes serves both steps.
+    seen = [state.critic.prepare(*fake) for fake in fakes]
+    terms = _critic_step(state, Fake(real, zoom), seen)
     terms["crps"] = crps(painted[:half], again, real[:half])
     weight = recipe.adversarial * min(1.0, state.images / recipe.ramp_images)
-    terms |= _painter_step(state, fakes, recipe.crps * terms["crps"], weight)
+    terms |= _painter_step(state, seen, recipe.crps * terms["crps"], weight)
     terms |= _amplitudes(painted.detach(), real, given)
 
     state.images += recipe.batch
@@ -159,16 +161,16 @@ def crps(painted: Tensor, again: Tensor, real: Tensor) -> Tensor:
     return (errors - (painted - again).abs()).mean() / 2
 
 
-def _critic_step(state: DetailState, real: Fake, fakes: list[Fake]) -> Terms:
+def _critic_step(state: DetailState, real: Fake, fakes: list[Prepared]) -> Terms:
     """Hinge of every head; each kind of fake weighs the same."""
     with torch.no_grad():
         real_seen = state.critic.prepare(*real)
-        fakes_seen = [state.critic.prepare(*fake) for fake in fakes]
     real_logits = state.critic(real_seen)
     total = torch.zeros((), device=state.device)
     right = []
-    for seen in fakes_seen:
-        for r, f in zip(real_logits, state.critic(seen), strict=True):
+    for seen in fakes:
+        fake_logits = state.critic([(x.detach(), zoom) for x, zoom in seen])
+        for r, f in zip(real_logits, fake_logits, strict=True):
             total = total + hinge_critic(r, f) / len(fakes)
             right.append((r > 0).float().mean() / 2 + (f < 0).float().mean() / 2)
     _descend(total, state.critic_adam)
@@ -176,12 +178,14 @@ def _critic_step(state: DetailState, real: Fake, fakes: list[Fake]) -> Terms:
     return {"critic": total, "told_apart": torch.stack(right).mean()}
 
 
-def _painter_step(state: DetailState, fakes: list[Fake], pixels: Tensor, weight: float) -> Terms:
+def _painter_step(
+    state: DetailState, fakes: list[Prepared], pixels: Tensor, weight: float
+) -> Terms:
     """The pixel term, and minus the logits of every head; fakes past the first count half."""
     state.critic.requires_grad_(False)
     judge = torch.zeros((), device=state.device)
-    for place, fake in enumerate(fakes):
-        for logits in state.critic(state.critic.prepare(*fake)):
+    for place, seen in enumerate(fakes):
+        for logits in state.critic(seen):
             judge = judge + hinge_generator(logits, logits) * (0.5 if place else 1.0)
     _descend(pixels + weight * judge, state.generator_adam)
     state.critic.requires_grad_(True)
