@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import re
 from pathlib import Path
 
 from infinite_render.config import ModelRecipe, parse_toml
@@ -112,11 +113,12 @@ def affected_px(plan: BlockPlan) -> Span:
 
 
 def _licence(card: Path) -> str:
-    """The first line of a model card that speaks of a licence; '' where none does."""
+    """The first line of a model card that says what the weights may be used for; '' for none."""
     if not card.is_file():
         return ""
     lines = (line.strip(" -*#") for line in card.read_text("utf-8").splitlines())
-    return next((line for line in lines if "licen" in line.lower()), "")
+    said = (line for line in lines if re.match(r"weights:", line, re.I) or "licen" in line.lower())
+    return next(said, "")
 
 
 def describe_store(path: Path) -> tuple[str, Rows]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +25,7 @@ import click
 from infinite_render.errors import InfrenderError, nearest
 from infinite_render.version import package_version
 
-COMMANDS = ("generate", "export", "info", "import-model")
+COMMANDS = ("generate", "export", "info", "import-model", "train-detail", "evaluate")
 STOPPED = 130
 # What the machine may refuse at any moment, whatever was checked before.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
@@ -57,10 +58,11 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:  # here, before click makes an exit code 1 of it
+            logging.getLogger("asyncio").disabled = True  # zarr's loop, cut short, would complain
             say(str(stop) or "stopped")
             ctx.exit(STOPPED)
 
-    def main(  # type: ignore[override]  # click's own ends the process, so does this
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = "infrender",
@@ -72,7 +74,7 @@ class Commands(click.Group):
         if not standalone_mode:
             return run()
         try:
-            code = run()
+            code: Any = run()
         except InfrenderError as error:
             _end(str(error), error.exit_code)
         except click.exceptions.NoArgsIsHelpError as error:

@@ -41,16 +41,14 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in the newest
         self.unit = f" of {unit}" if unit else ""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        allowed = (
-            f", {self.least} or more" if self.most is None else f" in {self.least}..{self.most}"
-        )
+        allowed = f"{self.least} or more" if self.most is None else f"{self.least}..{self.most}"
         try:
             number = int(str(value))
         except ValueError:
             number = self.least - 1
         if number < self.least or (self.most is not None and number > self.most):
             raise UsageError(
-                f"{_name(param)} {value} is not a whole number{self.unit}{allowed}; "
+                f"{_name(param)} {value} is not a whole number{self.unit}, {allowed}; "
                 f"try {self.such_as}"
             )
         return number

@@ -281,6 +281,8 @@ def prepare(
         else:
             canvas.open_store(path).close()
     need = share_left * plan_bytes(STORE, height, width)
+    if store_path is not None and not path.exists():
+        check_target(path, int(need))
     if form is STORE:
         check_target(out, int(need), overwrite=True)
     else:
