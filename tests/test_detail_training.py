@@ -140,6 +140,7 @@ def test_what_is_painted_lies_on_its_photograph() -> None:
 def test_the_score_of_two_draws_by_hand() -> None:
     x, again, y = torch.tensor([0.0, 1.0]), torch.tensor([2.0, 1.0]), torch.tensor([1.0, 3.0])
     assert crps(x, again, y).item() == pytest.approx((0.0 + 2.0) / 2)
+    assert crps(x, again, y, 0.5).item() == pytest.approx((0.5 + 2.0) / 2)
 
 
 def test_the_score_is_least_where_the_spread_is_true() -> None:
@@ -234,6 +235,7 @@ def test_the_command_trains_a_ladder_and_puts_it_into_the_model(
         ({"given_px": 30}, "the critic needs"),
         ({"base_px": (100, 90)}, "must be two heights"),
         ({"images": 0}, "1 or more"),
+        ({"spread": 1.5}, "must be in"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(values: dict[str, object], message: str) -> None:

@@ -23,7 +23,8 @@ class DetailRecipe:
     interval_images: int = 4_000  # between two checkpoints and sheets
     seed: int = 0
     crps: float = 4.0  # weight of the pixel term (continuous ranked probability score)
-    adversarial: float = 0.03  # weight of the adversarial term
+    spread: float = 0.5  # of two draws, in that score; 1: its proper form, less: surer, crisper
+    adversarial: float = 0.06  # weight of the adversarial term
     ramp_images: int = 1600  # the adversarial weight grows from 0 over these
     features: bool = True  # judge by frozen features too (extra `projected`)
     unroll_every: int = 2  # steps between two that climb two zooms further; 0: never
@@ -38,6 +39,8 @@ class DetailRecipe:
             raise RecipeError(f"batch = {self.batch} must be even: half of it is painted twice")
         if min(self.images, self.interval_images) < 1:
             raise RecipeError("images and interval_images must be 1 or more")
+        if not 0 <= self.spread <= 1:
+            raise RecipeError(f"spread = {self.spread} must be in [0, 1]")
         if len(self.base_px) != 2 or not 8 <= self.base_px[0] <= self.base_px[1]:
             raise RecipeError(f"base_px = {list(self.base_px)} must be two heights, from 8 px on")
         least = (64 if self.features else 36) + 2

@@ -4,9 +4,10 @@
                                                     `--> painted again, at zoom d + 1 and d + 2
 
 The scene needs no loss: a step keeps the low-pass of what it is given by its making. Terms:
-    crps    pixels, as a distribution: E|X - y| - E|X - X'| / 2 over two draws of the noise, the
-            continuous ranked probability score (Gneiting & Raftery, JASA 2007). Least when the
-            noise spreads as far as photographs do: sharp where they agree, varied where they do not
+    crps    pixels, as a distribution: E|X - y| - spread E|X - X'| / 2 over two draws of the noise.
+            With spread 1 it is the continuous ranked probability score (Gneiting & Raftery, JASA
+            2007), least when each pixel varies as far as photographs do; but it sees one pixel at a
+            time, and edges fray. Less spread leaves more of the variety to the critic
     critic, judge    hinge, summed over heads; what has no photograph of its own (further zooms,
             pictures of the base model) is judged only
 Shapes: rgb float32 [N,3,h,w] in [-1, 1], zoom int64 [N].
@@ -111,7 +112,7 @@ def detail_step(
     # What the frozen part makes of the fakes serves both steps.
     seen = [state.critic.prepare(*fake) for fake in fakes]
     terms = _critic_step(state, Fake(real, zoom), seen)
-    terms["crps"] = crps(painted[:half], again, real[:half])
+    terms["crps"] = crps(painted[:half], again, real[:half], recipe.spread)
     weight = recipe.adversarial * min(1.0, state.images / recipe.ramp_images)
     terms |= _painter_step(state, seen, recipe.crps * terms["crps"], weight)
     terms |= _amplitudes(painted.detach(), real, given)
@@ -155,10 +156,10 @@ def middle(rgb: Tensor, side: int) -> Tensor:
     return rgb[:, :, top : top + side, left : left + side]
 
 
-def crps(painted: Tensor, again: Tensor, real: Tensor) -> Tensor:
-    """The score of two draws, mean over pixels: (|X - y| + |X' - y| - |X - X'|) / 2."""
+def crps(painted: Tensor, again: Tensor, real: Tensor, spread: float = 1.0) -> Tensor:
+    """The score of two draws, mean over pixels: (|X - y| + |X' - y| - spread |X - X'|) / 2."""
     errors = (painted - real).abs() + (again - real).abs()
-    return (errors - (painted - again).abs()).mean() / 2
+    return (errors - spread * (painted - again).abs()).mean() / 2
 
 
 def _critic_step(state: DetailState, real: Fake, fakes: list[Prepared]) -> Terms:
