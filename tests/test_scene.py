@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import random
 import subprocess
 import sys
@@ -378,6 +379,9 @@ def test_precisions_and_devices_that_are_not_there_are_refused() -> None:
 def test_the_identity_tells_scenes_apart() -> None:
     one = scene().identity()
     assert one == scene().identity()
+    assert one["machine"].split()[0] == platform.machine()
+    vectors = {"avx2", "neon"} & {k for k, has in torch.cpu.get_capabilities().items() if has}
+    assert vectors <= set(one["machine"].split())
     assert one["seed"] == 3
     assert Scene(model(), seed=-1, precision="float32").identity()["seed"] == 2**64 - 1
     for other in (

@@ -39,6 +39,7 @@ from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
 
 Picture = NDArray[np.uint8]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_VECTORS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16", "sve", "sve2")
 _KEPT_BLOCKS = 4  # what the last few blocks were painted from, kept for neighbouring reads
 
 
@@ -48,6 +49,15 @@ def has_native_bfloat16(device: str = "cpu") -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def machine() -> str:
+    """The architecture and the vector instructions at hand: each set rounds in its own way.
+
+    The same convolutions under AVX2, AVX-512 and AMX differ in their last bits.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    return " ".join([platform.machine(), *(name for name in _VECTORS if capabilities.get(name))])
 
 
 def choose_precision(precision: str, device: str = "cpu") -> str:
@@ -177,7 +187,7 @@ class Scene:
             "cell_px": self.model.recipe.render.cell_px,
             "block_px": self.block_px,
             "device": torch.device(self.device).type,
-            "machine": platform.machine(),
+            "machine": machine(),
             "torch": torch.__version__,
         }
 
