@@ -31,7 +31,8 @@ from infinite_render.models import Model
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.compiled import PlainConv, PlainRGB
 from infinite_render.rendering.plan import BlockPlan
-from infinite_render.rendering.scene import Scene, SingleThreads
+from infinite_render.rendering.scene import Scene
+from infinite_render.rendering.workers import SingleThreads
 
 Layer = PlainConv | PlainRGB
 

@@ -31,14 +31,12 @@ from infinite_render.geometry import (
     windows_given,
 )
 from infinite_render.nn.coordinates import window_grid
-from infinite_render.rendering.scene import (
-    Picture,
-    Scene,
+from infinite_render.rendering.scene import Picture, Scene, to_uint8
+from infinite_render.rendering.workers import (
     SingleThreads,
     choose_device,
     choose_precision,
     has_native_bfloat16,
-    to_uint8,
 )
 
 EDGE = 2**40
@@ -137,7 +135,7 @@ PRINT_HASH = """
 import hashlib, sys
 import torch
 from small_models import random_model
-from infinite_render.rendering.scene import Scene
+from infinite_render.rendering.scene import (Scene)
 if sys.argv[1] != "0":
     torch.set_num_threads(int(sys.argv[1]))
 for precision in ("float32", "bfloat16"):

@@ -150,7 +150,8 @@ def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
     from infinite_render.rendering.plan import default_depth
     from infinite_render.rendering.recipe import read_recipe
     from infinite_render.rendering.repaint import canvas_of
-    from infinite_render.rendering.scene import Scene, choose_device
+    from infinite_render.rendering.scene import Scene
+    from infinite_render.rendering.workers import choose_device
 
     if given["recipe"] is not None:
         return canvas_of(
@@ -172,7 +173,7 @@ def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
 
 
 def _warn_of_slowness(canvas: Canvas, quiet: bool) -> None:
-    from infinite_render.rendering.scene import has_native_bfloat16
+    from infinite_render.rendering.workers import has_native_bfloat16
 
     scene = canvas.scene
     if scene.precision == "bfloat16" and not has_native_bfloat16(scene.device):

@@ -33,7 +33,7 @@ from infinite_render.rendering.exports import (
 from infinite_render.rendering.levels import build_above, catch_up
 from infinite_render.rendering.pyramid import check_compression
 from infinite_render.rendering.recipe import PictureRecipe, read_recipe
-from infinite_render.rendering.scene import Picture, Scene, SingleThreads, check_window
+from infinite_render.rendering.scene import Picture, Scene, check_window
 from infinite_render.rendering.store import (
     CanvasStore,
     discard_store,
@@ -42,6 +42,7 @@ from infinite_render.rendering.store import (
     open_store,
 )
 from infinite_render.rendering.targets import check_target
+from infinite_render.rendering.workers import SingleThreads
 
 CHUNK_PX = 512
 # Blocks waiting for a free worker, beyond one each: no worker waits for the writing thread.

@@ -19,8 +19,9 @@ from infinite_render.rendering.exports import (
     check_form,
     plan_bytes,
 )
-from infinite_render.rendering.scene import Scene, SingleThreads
+from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store
+from infinite_render.rendering.workers import SingleThreads
 
 PROGRAM_BYTES = 240 * 2**20  # Python, torch, zarr and libvips with nothing to do
 _COPIES = 4  # of the largest features of a cell: input, output, the convolution's own, the blur's

@@ -1,0 +1,111 @@
+"""Where cells are computed: the precision, the device, and threads that keep torch to one thread.
+
+The bits of a convolution depend on its shape, its thread count and the vector instructions it is
+computed with; what cannot be fixed here is named here, for a picture's identity.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from types import TracebackType
+
+import torch
+
+from infinite_render.errors import UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_VECTORS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16", "sve", "sve2")
+_ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"  # a user may hold torch's convolutions to fewer instructions
+
+
+def has_native_bfloat16(device: str = "cpu") -> bool:
+    """Whether bfloat16 convolutions run in hardware, not by conversion, on `device`."""
+    if device != "cpu":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def machine() -> str:
+    """The architecture and the vector instructions at hand: each set rounds in its own way.
+
+    The same convolutions under AVX2, AVX-512 and AMX differ in their last bits.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    names = [platform.machine(), *(name for name in _VECTORS if capabilities.get(name))]
+    if _ISA_LIMIT in os.environ:
+        names.append(f"at most {os.environ[_ISA_LIMIT]}")
+    return " ".join(names)
+
+
+def choose_precision(precision: str, device: str = "cpu") -> str:
+    """Resolve "auto" to bfloat16 where it is native and to float32 elsewhere; check any other."""
+    if precision == "auto":
+        return "bfloat16" if has_native_bfloat16(device) else "float32"
+    if precision not in DTYPES:
+        raise UsageError(f"--precision {precision} is unknown; use auto, {' or '.join(DTYPES)}")
+    return precision
+
+
+def choose_device(device: str) -> str:
+    """Check that `device` (cpu, cuda, cuda:N) is there, and make it exact; else UsageError."""
+    kind = device.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device} is unknown; use cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {device}: this machine has no usable CUDA device; use cpu")
+    if kind == "cuda":  # of the whole process: float32 that is float32, and one algorithm a shape
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    return device
+
+
+def _use_one_thread() -> None:
+    """Let torch compute on this thread alone, by the same rules whoever started it."""
+    # A thread that has never asked for the number takes that of the process at its first operation,
+    # which another render, just ended, may have put back by then: so it asks before it sets.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)  # a thread inherits this from the one that starts it
+
+
+class SingleThreads:
+    """Worker threads in which torch uses one intra-op thread; the caller's setting is put back.
+
+    The setting is in part the process's own, so of renders that overlap, the last puts it back.
+    Raises UsageError for fewer than one worker.
+    """
+
+    _lock = Lock()
+    _entered = 0
+    _before = 1  # intra-op threads of the caller that entered first
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise UsageError(f"{workers} workers cannot paint; give 1 or more")
+        self.pool = ThreadPoolExecutor(
+            workers, thread_name_prefix="cell", initializer=_use_one_thread
+        )
+
+    def __enter__(self) -> ThreadPoolExecutor:
+        with SingleThreads._lock:
+            if not SingleThreads._entered:
+                SingleThreads._before = torch.get_num_threads()
+            SingleThreads._entered += 1
+        return self.pool
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        with SingleThreads._lock:
+            SingleThreads._entered -= 1
+            if not SingleThreads._entered:
+                torch.set_num_threads(SingleThreads._before)
