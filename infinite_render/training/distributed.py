@@ -3,7 +3,8 @@
 `torchrun` starts the processes; the global batch stays the recipe's. A step here runs a network
 several times between two optimiser steps and differentiates twice, which the hooks of
 DistributedDataParallel do not allow; so gradients are summed explicitly, in one flat buffer, just
-before each optimiser step.
+before each optimiser step. Losses are means over samples, so that is the gradient of one process;
+the groups of the minibatch deviation stay whole where batch / (2 processes) is a multiple of one.
 """
 
 from __future__ import annotations

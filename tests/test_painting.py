@@ -1,0 +1,138 @@
+"""What a step draws and how patches are changed: pairs, labels, positions that stay true."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from landscapes import toy_recipe
+
+from infinite_render.nn.generator import build_generator
+from infinite_render.training.augment import augment, translate
+from infinite_render.training.draws import CRITIC, Draws
+from infinite_render.training.painting import draw_scene, noise_sizes, paint, share
+from infinite_render.training.recipes import AugmentConfig, load_recipe
+
+
+def draws(batch: int, rows: list[int] | None = None, images: int = 0, seed: int = 5) -> Draws:
+    rows = list(range(batch)) if rows is None else rows
+    return Draws(seed, images, CRITIC, rows=rows, batch=batch)
+
+
+def test_rows_of_a_batch_are_those_rows_whoever_draws_them() -> None:
+    whole, part = draws(8), draws(8, [1, 2, 5, 6])
+    for shape in ((), (3,), (2, 4)):
+        torch.testing.assert_close(part.normal(*shape), whole.normal(*shape)[[1, 2, 5, 6]])
+    assert not torch.equal(draws(8).normal(4), draws(8, images=8).normal(4))
+    assert not torch.equal(draws(8).normal(4), draws(8, seed=6).normal(4))
+
+
+def test_pairs_share_all_but_local_latents_and_noise() -> None:
+    scene = draw_scene(toy_recipe(), draws(8), paired=True)
+    for values in (scene.z_global, scene.z_second, scene.crossover, scene.c, scene.position):
+        assert torch.equal(values[:4], values[4:])
+    assert not torch.equal(scene.z_local[:4], scene.z_local[4:])
+    assert torch.equal(share(torch.arange(4)), torch.tensor([0, 1, 0, 1]))
+
+
+def test_the_faithful_fault_mislabels_as_many_as_the_paper_had_rows_for() -> None:
+    recipe = dataclasses.replace(load_recipe("paper"), batch=4000)
+    small = dataclasses.replace(
+        recipe.generator,
+        local_dim=1,
+        structure_layers=0,
+        structure_dim=1,
+        global_dim=1,
+        texture_dims=(1,) * 4,
+    )
+    wrong = {}
+    for faithful in (False, True):
+        changed = dataclasses.replace(recipe, generator=small, faithful=faithful)
+        scene = draw_scene(changed, draws(4000), paired=True)
+        rows = ((scene.position + 1) / 2 * 9).round()
+        true = torch.atanh(scene.c[:, 0, 0, 0].double().clamp(-0.999999, 0.999999)) / 3
+        true_rows = ((true + 1) / 2 * 20).round()
+        wrong[faithful] = (rows != true_rows).float().mean().item()
+    assert wrong[False] == 0
+    assert wrong[True] == pytest.approx(0.45, abs=0.03)  # half the batch, 9 of 10 rows
+
+
+def test_the_label_is_where_the_patch_is() -> None:
+    recipe = toy_recipe()
+    config = recipe.generator
+    scene = draw_scene(recipe, draws(64), paired=False)
+    margin, span = config.structure_margin_cells, config.patch_cells + config.start_rows - 1
+    tanh_v = scene.c[:, 0, margin, 0].double()
+    row = (torch.atanh(tanh_v) / config.cut + 1) / 2 * span
+    torch.testing.assert_close(
+        row, (scene.position.double() + 1) / 2 * (config.start_rows - 1), atol=1e-3, rtol=0
+    )
+    assert (row.round() < config.start_rows).all()
+    assert (row > -0.51).all()
+
+
+def test_noise_fits_the_generator_with_and_without_padding() -> None:
+    for padding in (False, True):
+        config = dataclasses.replace(
+            toy_recipe().generator, padding=padding, patch_cells=8 if padding else 11
+        )
+        recipe = toy_recipe(generator=config)
+        painted = paint(
+            build_generator(config),
+            draw_scene(recipe, draws(2), paired=False),
+            torch.float32,
+            torch.channels_last,
+        )
+        assert painted.rgb.shape == (2, 3, config.patch_px, config.patch_px)
+        assert noise_sizes(config, config.patch_cells)[-1] == config.patch_px
+
+
+def test_padding_is_what_a_canvas_larger_by_zeros_would_paint() -> None:
+    # Far from the edges the padded texture is the padding-free one.
+    config = dataclasses.replace(toy_recipe().generator, structure_layers=0, structure_dim=4)
+    padded = build_generator(dataclasses.replace(config, padding=True))
+    free = build_generator(config)
+    free.load_state_dict(padded.state_dict())
+    z, z_local = torch.randn(1, 8), torch.randn(1, 4, 16, 16)
+    with torch.no_grad():
+        whole, _ = padded(z, z_local, z_local)
+        inner, _ = free(z, z_local, z_local)
+    start = 4 * 2 - 2  # first pixel of cell 0 in the padding-free texture
+    size = inner.shape[2]
+    torch.testing.assert_close(whole[:, :, start : start + size, start : start + size], inner)
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    rgb, position = torch.randn(4, 3, 9, 9), torch.rand(4)
+    same, still = augment(rgb, position, position, AugmentConfig(probability=0.0), draws(4))
+    assert same is rgb
+    assert still is position
+
+
+def test_a_shifted_patch_is_labelled_where_it_now_is() -> None:
+    # Every row holds its own position as its colour, so that the picture tells where it is.
+    label_per_px = 0.02
+    rows = torch.arange(33).float() * label_per_px - 0.3
+    rgb = rows[None, None, :, None].expand(32, 3, 33, 33).contiguous()
+    config = AugmentConfig(probability=1.0, brightness=0, saturation=0, contrast=0)
+    shifted, position = augment(
+        rgb, rgb[:, 0, 16, 16], torch.full((32,), label_per_px), config, draws(32)
+    )
+    torch.testing.assert_close(shifted[:, 0, 16, 16], position)
+    assert position.unique().numel() > 3
+
+
+def test_translation_mirrors_beyond_the_edge() -> None:
+    rgb = torch.arange(4.0).view(1, 1, 1, 4).expand(1, 1, 4, 4)
+    moved = translate(rgb, [[0, 2]], 2)
+    assert moved[0, 0, 0].tolist() == [2.0, 3.0, 2.0, 1.0]
+
+
+def test_augmentation_passes_gradients_and_happens_as_often_as_asked() -> None:
+    rgb = torch.rand(400, 3, 8, 8, requires_grad=True)
+    config = AugmentConfig(probability=0.3, saturation=0, contrast=0, translation=0.0)
+    changed, _ = augment(rgb, torch.zeros(400), torch.zeros(400), config, draws(400))
+    changed.sum().backward()
+    torch.testing.assert_close(rgb.grad, torch.ones_like(rgb))
+    share_changed = ((changed - rgb).abs().amax(dim=(1, 2, 3)) > 1e-6).float().mean().item()
+    assert math.isclose(share_changed, 0.3, abs_tol=0.08)
