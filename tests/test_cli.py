@@ -72,6 +72,14 @@ def test_the_ending_chooses_the_form(model: Path, form: str) -> None:
     assert not [name for name in everything_in(Path()) if name.startswith(".")]
 
 
+@pytest.mark.parametrize("form", ["tif", "zarr", "dzi", "png", "jpg", "webp"])
+@pytest.mark.parametrize("size", [(1, 1), (30, 17), (2000, 1)])
+def test_a_tiny_picture_can_be_read_again(model: Path, form: str, size: tuple[int, int]) -> None:
+    out = f"wall.{form}"
+    done("generate", "--width", size[0], "--height", size[1], "--model", model, out)
+    assert read_recipe(Path(out)).window == (0, 0, size[1], size[0])
+
+
 def test_the_summary_says_speed_precision_depth_and_size(model: Path) -> None:
     line = done("generate", *SIZE, "--model", model, "--precision", "float32", "a.tif").stdout
     for word in ("Mpx/s", "float32", "depth 0 (the default for this height)", "KiB"):

@@ -329,16 +329,18 @@ def described(image: Any, description: str, pixel_size_um: float | None) -> Any:
 
 
 def save_tiff(image: Any, path: Path, *, compression: str, quality: int) -> None:
-    """Write a pyvips image as a BigTIFF in tiles of 512 px, with its pyramid as pages.
+    """Write a pyvips image as a BigTIFF in tiles of 512 px at most, with its pyramid as pages.
 
     Pages, not sub-directories: OpenSlide sees no levels in those. quality is of JPEG and WebP.
     """
+    # Tiles are multiples of 16 px; libvips does not read back one far larger than its picture.
+    tile_px = min(TILE_PX, -(-max(image.height, image.width) // 16) * 16)
     image.tiffsave(
         str(path),
         bigtiff=True,
         tile=True,
-        tile_width=TILE_PX,
-        tile_height=TILE_PX,
+        tile_width=tile_px,
+        tile_height=tile_px,
         pyramid=True,
         region_shrink="mean",
         compression=compression,

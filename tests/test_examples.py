@@ -1,0 +1,47 @@
+"""The examples run as they stand, at a small size."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+def example(name: str) -> Any:
+    return runpy.run_path(str(ROOT / "examples" / name))["main"]
+
+
+def test_an_example_saves_a_picture(tmp_path: Path) -> None:
+    assert example("01_render.py")(tmp_path, 40, 60).stat().st_size > 1000
+
+
+def test_an_example_compares_windows_far_away() -> None:
+    assert example("02_window.py")(90, 120) is True
+
+
+def test_an_example_paints_a_store_and_exports_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = example("03_store.py")(tmp_path, 120, 600)
+    assert tifffile.imread(path).shape == (120, 600, 3)
+    said = capsys.readouterr().out
+    assert "painting: 100%" in said
+    assert "120 of 120 rows" in said
+
+
+def test_no_example_is_forgotten() -> None:
+    here = Path(__file__).read_text()
+    assert EXAMPLES
+    assert [name for name in EXAMPLES if f'example("{name}")' not in here] == []
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_says_how_it_is_started(name: str) -> None:
+    text = (ROOT / "examples" / name).read_text()
+    assert f"python examples/{name}" in text
