@@ -122,6 +122,7 @@ class TrainRecipe:
     batch: int = 16  # patches a step, over all processes
     images: int = 12_800_000  # real patches shown in all
     interval_images: int = 50_000  # between two checkpoints, sheets and figures of quality
+    quality_samples: int = 1000  # patches that figure is measured on; 0: it is not
     seed: int = 0
     ema_half_life_images: float = 10_000.0
     ema_ramp: float = 0.0  # early half-life as a share of the images shown; 0: full from the start
@@ -138,6 +139,8 @@ class TrainRecipe:
             )
         if self.batch < 1 or self.images < 1 or self.interval_images < 1:
             raise RecipeError("batch, images and interval_images must be 1 or more")
+        if self.quality_samples < 0 or self.quality_samples == 1:
+            raise RecipeError(f"quality_samples = {self.quality_samples} must be 0, or 2 or more")
         if self.paired and self.batch % 2:
             raise RecipeError(f"batch = {self.batch} must be even: the diversity loss takes pairs")
         if not 0 <= self.seed < 2**63:
@@ -159,7 +162,9 @@ class TrainRecipe:
         return 2 / (self.generator.stride * max(1, self.generator.start_rows - 1))
 
 
-FREE_KEYS = frozenset({"name", "about", "images", "interval_images"})  # may change on resume
+FREE_KEYS = frozenset(
+    {"name", "about", "images", "interval_images", "quality_samples"}
+)  # may change on resume
 
 
 def recipes_folder() -> Path:
