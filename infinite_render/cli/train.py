@@ -21,7 +21,7 @@ from infinite_render.cli.options import (
     option,
     quiet_option,
 )
-from infinite_render.errors import InfrenderError, UsageError
+from infinite_render.errors import InfrenderError
 
 if TYPE_CHECKING:
     import torch
@@ -148,7 +148,7 @@ def _train(
 def _quality(
     data: Path, recipe: TrainRecipe, device: str, quiet: bool
 ) -> Callable[[Any], float] | None:
-    """What measures the generator every interval; None where its features are not installed."""
+    """What measures the generator every interval; None, with a notice, where it cannot be."""
     from infinite_render.evaluation.quality import training_quality
 
     if recipe.quality_samples == 0 or recipe.generator.padding:
@@ -161,7 +161,7 @@ def _quality(
             samples=recipe.quality_samples,
             device=device,
         )
-    except UsageError as error:
+    except InfrenderError as error:  # too few photographs, or the features are not installed
         console.notice(f"no figure of quality: {error}", quiet=quiet)
         return None
 

@@ -39,8 +39,7 @@ def open_run(
 ) -> None:
     """Make OUT this run's folder, or check that it is; says what differs when it is not.
 
-    Raises UsageError (OUT holds something else), RecipeError or DataError (another recipe or other
-    photographs than the run began with).
+    Raises RecipeError or DataError: another recipe or other photographs than the run began with.
     """
     run, data = out / RUN, out / DATA
     if run.is_file():
@@ -57,8 +56,6 @@ def open_run(
                 f"the photographs are not those {out} began with: {differs}; give the same folder, "
                 "or --allow-changed-data to go on with these"
             )
-    elif out.exists() and (not out.is_dir() or any(p.name != LOCK for p in out.iterdir())):
-        raise UsageError(f"--out {out} exists and is no training run; choose another folder")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         replace_file(data, lambda path: path.write_text(json.dumps(listing, indent=0), "utf-8"))
@@ -67,7 +64,10 @@ def open_run(
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold OUT for this process; UsageError when another one trains there."""
+    """Hold OUT for this process; UsageError when another trains there, or it is no run's folder."""
+    ours = (out / RUN).is_file() or not out.exists()
+    if not ours and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
+        raise UsageError(f"--out {out} exists and is no training run; choose another folder")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK).open("w")
