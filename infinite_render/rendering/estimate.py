@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from infinite_render.geometry import Window, window_needed, windows_given
@@ -19,11 +20,12 @@ from infinite_render.rendering.exports import (
     check_form,
     plan_bytes,
 )
+from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store
 from infinite_render.rendering.workers import SingleThreads
 
-PROGRAM_BYTES = 240 * 2**20  # Python, torch, zarr and libvips with nothing to do
+PROGRAM_BYTES = 280 * 2**20  # Python, torch, zarr and libvips with nothing to do
 _COPIES = 4  # of the largest features of a cell: input, output, the convolution's own, the blur's
 _WRITTEN = 3  # copies of a block while it is cut into planes, packed, and halved for the pyramid
 
@@ -106,25 +108,30 @@ def memory_bytes(canvas: Canvas, workers: int, *, file: bool) -> int:
 
 
 def _cell_bytes(scene: Scene, depth: int) -> int:
-    """What one worker holds: features of a cell, and what the last stage of its block reads."""
+    """What one worker holds: features of a piece of the widest stage, and what that stage reads."""
     plan = scene.plan(depth)
-    recipe = scene.model.recipe
     number = 2 if scene.precision == "bfloat16" else 4
-    cell = next(iter(plan.tiles(plan.block(0, 0))))
-    lattices = windows_given(plan.stage(depth), window_needed(plan.stage(depth), cell))
-    if depth == 0:
-        dims = [dim for dim in recipe.generator.texture_dims for _ in range(2)]
-    else:
-        assert recipe.detail is not None
-        detail = recipe.detail
-        dims = [*[detail.low_dim] * detail.low_layers, detail.up_dim, detail.high_dim, 3, 3]
-    features = max(
-        dim * lattice.height * lattice.width
-        for dim, lattice in zip(dims, lattices[1:], strict=True)
-    )
-    coarse = plan.level_windows(0, 0)[-2]
-    channels = (recipe.generator.structure_dim * number) if depth == 0 else 3 * 4
-    return _COPIES * features * number + 2 * channels * coarse.height * coarse.width
+    windows = plan.level_windows(0, 0)
+    most = 0
+    for level, (given, painted) in enumerate(pairwise(windows)):
+        stage = plan.stage(level)
+        lattices = windows_given(stage, window_needed(stage, next(iter(plan.tiles(painted)))))
+        sizes = [
+            dim * lattice.height * lattice.width
+            for dim, lattice in zip(_channels(plan, level), lattices[1:], strict=True)
+        ]
+        read = plan.generator.structure_dim * number if level == 0 else 3 * 4
+        most = max(most, _COPIES * max(sizes) * number + 2 * read * given.height * given.width)
+    return most
+
+
+def _channels(plan: BlockPlan, level: int) -> list[int]:
+    """Channels of every lattice that the stage of a level computes."""
+    if level == 0:
+        return [dim for dim in plan.generator.texture_dims for _ in range(2)]
+    detail = plan.detail
+    assert detail is not None
+    return [*[detail.low_dim] * detail.low_layers, detail.up_dim, detail.high_dim, 3, 3]
 
 
 def block_seconds(canvas: Canvas, workers: int) -> float:
