@@ -325,3 +325,21 @@ def test_adam_is_corrected_for_lazy_regularisation() -> None:
     assert generator["lr"] == pytest.approx(0.002 * 2 / 3)
     assert critic["lr"] == pytest.approx(0.0005 * 4 / 5)
     assert critic["betas"] == (0.0, pytest.approx(0.99**0.8))
+
+
+def test_a_run_inside_its_photographs_does_not_train_on_its_own_sheets(tmp_path: Path) -> None:
+    data = write_landscapes(tmp_path / "in", 3)
+    recipe = toy_recipe(images=32)
+    run(data, recipe, data / "run")
+    longer = dataclasses.replace(recipe, images=40)
+    assert isinstance(run(data, longer, data / "run")[-1], events.Finished)
+
+
+def test_a_run_stopped_while_it_reads_photographs_reads_them_again(
+    photographs: Path, tmp_path: Path
+) -> None:
+    recipe = toy_recipe(images=8)
+    told = run(photographs, recipe, tmp_path / "out", should_stop=lambda: True)
+    assert told == [events.Reading(1, 6), events.Stopped(0, tmp_path / "out")]
+    assert not list((tmp_path / "out" / "cache").iterdir())
+    assert isinstance(run(photographs, recipe, tmp_path / "out")[-1], events.Finished)

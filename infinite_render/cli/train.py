@@ -106,7 +106,7 @@ def _train(
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     place = torch.device(choose_device(device))
     torch.set_num_threads(threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    list_photographs(data)  # its mistakes before the work of measuring
+    list_photographs(data, without=out)  # its mistakes before the work of measuring
     if dry_run:
         _tell_plan(chosen, place)
         return

@@ -57,9 +57,10 @@ class Batch:
     label_per_px: npt.NDArray[np.float32]
 
 
-def list_photographs(folder: Path) -> Listing:
+def list_photographs(folder: Path, without: Path | None = None) -> Listing:
     """Every image file under `folder`, by relative name; DataError when there is none.
 
+    without: a folder that is no part of it wherever it lies; a run's own sheets are no photographs.
     The value holds the size and a SHA-256 of the first 64 KiB: enough to tell a changed file, and
     quick on any number of photographs.
     """
@@ -67,6 +68,9 @@ def list_photographs(folder: Path) -> Listing:
         what = "is a file" if folder.is_file() else "does not exist"
         raise DataError(f"DATA {folder} {what}; give a folder of photographs")
     paths = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if without is not None:
+        apart = without.resolve()
+        paths = (p for p in paths if not p.resolve().is_relative_to(apart))
     listing = {}
     for path in sorted(paths):
         with path.open("rb") as file:

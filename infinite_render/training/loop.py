@@ -60,7 +60,7 @@ def train(
     """
     device = torch.device("cpu") if device is None else device
     rows = ranks.rows(recipe.batch, paired=recipe.paired)
-    listing = list_photographs(data)
+    listing = list_photographs(data, without=out)
     patch_px = recipe.generator.patch_px
     cache = out / runs.CACHE
     with ExitStack() as stack:
@@ -69,7 +69,11 @@ def train(
             stack.enter_context(runs.locked(out))
             runs.open_run(out, recipe, listing, allow_changed_data=allow_changed_data)
             with writing(cache):
-                yield from read_photographs(data, listing, recipe.data, patch_px, cache)
+                for event in read_photographs(data, listing, recipe.data, patch_px, cache):
+                    yield event
+                    if ranks.count == 1 and should_stop():
+                        yield events.Stopped(0, out)
+                        return
         ranks.wait()
         photographs = Photographs(cache_path(cache, listing, recipe.data, patch_px), patch_px)
         draw = partial(
@@ -127,7 +131,7 @@ def train(
                 check_weights(state, saved_images)
                 folder = save_checkpoint(checkpoints, state.tensors(), state.images)
                 saved_images = state.images
-                model = runs.write_model(out, recipe, state, listing)
+                runs.write_model(out, recipe, state, listing)
                 yield events.Saved(state.images, folder)
                 if not stopped:
                     with writing(out / runs.SHEETS):
@@ -139,16 +143,13 @@ def train(
                         value = quality(state.averaged)
                         journal.write(state.images, {"quality": value})
                         yield events.Quality(state.images, value)
-            ranks.wait() if whole else None
+            if whole:
+                ranks.wait()
 
-        if ranks.writes:
-            model = out / runs.MODEL
-            finished = state.images >= recipe.images
-            yield (
-                events.Finished(state.images, model)
-                if finished
-                else events.Stopped(state.images, out)
-            )
+        if ranks.writes and state.images >= recipe.images:
+            yield events.Finished(state.images, out / runs.MODEL)
+        elif ranks.writes:
+            yield events.Stopped(state.images, out)
 
 
 class Meter:
