@@ -116,6 +116,24 @@ def table(rows: Sequence[tuple[str, object]], *, title: str = "") -> None:
     Console().print(grid)
 
 
+def columns(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """A heading and rows of as many cells: a table on a terminal, else cells parted by tabs."""
+    if not sys.stdout.isatty():
+        for row in [[title]] * bool(title) + list(rows):
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title or None, title_justify="left", box=None)
+    for index, name in enumerate(rows[0]):
+        grid.add_column(Text(name), justify="right" if index else "left")
+    for row in rows[1:]:
+        grid.add_row(*map(Text, row))
+    Console().print(grid)
+
+
 class _Silent:
     """Draws nothing."""
 

@@ -27,7 +27,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 def render_canvas(
-    painter: ModelPainter, render: RenderConfig, window: Window, seed: int, workers: int, stage: str
+    painter: ModelPainter, render: RenderConfig, window: Window, seed: int, workers: int, phase: str
 ) -> Generator[Progress, None, Picture]:
     """A window of the plane, uint8 [H,W,3], in cells as `render` says."""
     recipe = replace(painter.model.recipe, render=render)
@@ -43,7 +43,7 @@ def render_canvas(
         picture[part.within(window)] = scene.paint(part)
 
     parts = [block.meet(window) for block in tiles_of(window, render.block_px)]
-    yield from in_threads(paint, parts, workers, stage)
+    yield from in_threads(paint, parts, workers, phase)
     return picture
 
 
@@ -67,8 +67,8 @@ def repetition_on_strip(
     """The repetition of a strip of `canvas_px` pixels or more."""
     y_px, height, render = painter.frame_window(1)
     window = Window(y_px, 0, height, math.ceil(canvas_px / height))
-    stage = "canvas for repetition"
-    picture = yield from render_canvas(painter, render, window, seed, workers, stage)
+    phase = "canvas for repetition"
+    picture = yield from render_canvas(painter, render, window, seed, workers, phase)
     config = painter.model.recipe.generator
     period_px = config.period_cells * config.stride
     return repetition(picture, photographs.pictures, period_px, seed)

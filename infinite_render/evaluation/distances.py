@@ -34,18 +34,28 @@ ROWS = 1024  # of a kernel matrix computed at once
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean [D] and covariance [D,D] of `samples` feature vectors, float64."""
+    """Mean [D] and covariance [D,D] of `samples` feature vectors, float64.
+
+    rows [N,D] are those vectors, centred and divided by (N - 1)^1/2, where N <= D.
+    """
 
     mean: Floats
     covariance: Floats
     samples: int
+    rows: Floats | None = None
 
     @cached_property
-    def root(self) -> Floats:
-        """The symmetric square root of the covariance, [D,D]."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        root: Floats = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-        return root
+    def factor(self) -> Floats:
+        """Some F [R,D] with F^T F the covariance, R as small as is known without work."""
+        if self.rows is not None:
+            return self.rows
+        try:
+            lower = np.linalg.cholesky(self.covariance)
+        except np.linalg.LinAlgError:  # a feature that never varies
+            values, vectors = np.linalg.eigh(self.covariance)
+            lower = vectors * np.sqrt(np.maximum(values, 0))
+        factor: Floats = np.ascontiguousarray(lower.T)
+        return factor
 
 
 @dataclass(frozen=True)
@@ -76,16 +86,18 @@ def statistics_of(features: npt.NDArray[Any]) -> Statistics:
     values = features.astype(np.float64)
     mean = values.mean(axis=0)
     values -= mean
-    return Statistics(mean, values.T @ values / (samples - 1), samples)
+    values /= math.sqrt(samples - 1)
+    rows = values if samples <= values.shape[1] else None
+    return Statistics(mean, values.T @ values, samples, rows)
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
     """The Frechet distance of two normal laws; 0 to rounding for a law and itself.
 
-    tr (A^1/2 B A^1/2)^1/2 is the sum of the singular values of A^1/2 B^1/2, which keeps the digits
-    that a root of eigenvalues of the product would lose.
+    With A = F^T F and B = G^T G, tr (A^1/2 B A^1/2)^1/2 is the sum of the singular values of F G^T,
+    which keeps the digits that a root of eigenvalues of the product would lose.
     """
-    shared = np.linalg.svd(a.root @ b.root, compute_uv=False).sum()
+    shared = np.linalg.svd(a.factor @ b.factor.T, compute_uv=False).sum()
     offset = a.mean - b.mean
     spread = np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared
     return float(offset @ offset + spread)
@@ -106,7 +118,8 @@ def frechet_figure(real: Statistics, features: Features, replicates: int, seed: 
 class _ResampledFrechet:
     """The Frechet distance when sample i counts w_i times, by the smaller of two matrices.
 
-    (A^1/2 B A^1/2) [D,D] and (F A F^T) [N,N], with B = F^T F, have the same non-zero eigenvalues.
+    With A = F^T F and B = G^T G, F B F^T and G A G^T have the same non-zero eigenvalues, and their
+    roots the trace that is asked for.
     """
 
     def __init__(self, real: Statistics, features: Features) -> None:
@@ -135,7 +148,7 @@ class _ResampledFrechet:
             weighted = self.single * counts[:, None].astype(np.float32)
             covariance = (weighted.T @ self.single).astype(np.float64)
             covariance = (covariance - total * np.outer(mean, mean)) / (total - 1)
-            product = self.real.root @ covariance @ self.real.root
+            product = self.real.factor @ covariance @ self.real.factor.T
             trace = np.trace(covariance)
         shared = np.sqrt(np.maximum(np.linalg.eigvalsh((product + product.T) / 2), 0)).sum()
         return float(offset @ offset + np.trace(self.real.covariance) + trace - 2 * shared)

@@ -47,7 +47,7 @@ from infinite_render.evaluation.sets import (
     thumbnails,
 )
 from infinite_render.evaluation.work import Progress
-from infinite_render.rendering.scene import choose_device, choose_precision
+from infinite_render.rendering.workers import choose_device, choose_precision
 
 Part = Literal["patches", "scales", "seams", "repetition", "memory"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -122,10 +122,11 @@ def evaluate(
         raise UsageError("an evaluation needs one model or more; it says at what size to compare")
     start = time.monotonic()
     space = choose_space(settings)
+    frames = "scales" in settings.parts or len(views) < len(subjects)
     references: dict[View, Reference] = {}
     for view in views:
         if view not in references:
-            references[view] = yield from _reference(data, view, space, settings)
+            references[view] = yield from _reference(data, view, space, settings, frames)
     reports = []
     for subject in subjects:
         if isinstance(subject, ImageFolder):
@@ -153,7 +154,7 @@ def evaluate(
 
 
 def _reference(
-    data: Path, view: View, space: FeatureSpace, settings: Settings
+    data: Path, view: View, space: FeatureSpace, settings: Settings, frames: bool
 ) -> Generator[Progress, None, Reference]:
     return (
         yield from build_reference(
@@ -161,7 +162,7 @@ def _reference(
             view,
             space,
             samples=settings.samples,
-            frames=settings.real_frames,
+            frames=settings.real_frames if frames else 0,
             bands=settings.bands,
             workers=settings.workers,
             cache=settings.cache,
@@ -171,6 +172,7 @@ def _reference(
 
 def _floor(reference: Reference, settings: Settings) -> Floor:
     photographs, view, replicates = reference.photographs, reference.view, settings.replicates
+    frames = reference.frames
     return Floor(
         image_px=view.image_px,
         patch_px=view.patch_px,
@@ -181,7 +183,7 @@ def _floor(reference: Reference, settings: Settings) -> Floor:
         bands=tuple(
             band.floor(settings.samples // settings.bands, replicates) for band in reference.bands
         ),
-        frames=reference.frames.floor(settings.scale_samples, replicates),
+        frames=frames.floor(settings.scale_samples, replicates) if frames else None,
     )
 
 
@@ -192,6 +194,7 @@ def _evaluate_images(
     features = yield from frames_of_images(
         images, space, view.image_px, protocol=settings.protocol, workers=settings.workers
     )
+    assert reference.frames is not None
     distances = reference.frames.distances(features, settings.replicates, settings.seed)
     rows = (ScaleRow(images.scale, distances),)
     name = images.folder.resolve().name
@@ -202,26 +205,65 @@ def _evaluate_model(
     painter: ModelPainter, reference: Reference, space: FeatureSpace, settings: Settings
 ) -> Steps:
     parts, view, notes = settings.parts, painter.view, []
-    patches, memory = None, None
+    patches, memory, seams, repetition = None, None, None, None
     bands: tuple[Distances, ...] = ()
+    scales: tuple[ScaleRow, ...] = ()
     if "patches" in parts or "memory" in parts:
         measured = yield from painted_patches(
             painter, space, settings.samples, settings.seed, workers=settings.workers
         )
         if "patches" in parts:
             yield Progress("distances of patches", 0, 1)
-            replicates, seed = settings.replicates, settings.seed
-            patches = reference.patches.distances(measured.features, replicates, seed)
-            band = bands_of(view, measured.row, settings.bands)
-            bands = tuple(
-                real.distances(measured.features[band == i], replicates, seed)
-                for i, real in enumerate(reference.bands)
-            )
+            patches, bands = _patch_distances(measured, reference, settings)
             yield Progress("distances of patches", 1, 1)
         if "memory" in parts:
             memory = yield from _memory(measured, reference, space, settings)
-    scales = []
-    for scale in sorted(set(settings.scales)) if "scales" in parts else ():
+    if "scales" in parts:
+        scales = yield from _scale_rows(painter, reference, space, settings)
+    if painter.model.recipe.generator.padding:
+        notes.append("it pads its texture, so it has no canvas: no seams, no repetition")
+    else:
+        size, seed, workers = settings.canvas_px, settings.seed, settings.workers
+        if "seams" in parts:
+            seams = yield from canvases.seams(painter, size, seed, workers)
+        if "repetition" in parts:
+            repetition = yield from canvases.repetition_on_strip(
+                painter, reference.photographs, size, seed, workers
+            )
+    return SubjectReport(
+        name=painter.model.name,
+        digest=painter.model.digest,
+        image_px=view.image_px,
+        patch_px=view.patch_px,
+        patches=patches,
+        bands=bands,
+        scales=scales,
+        seams=seams,
+        repetition=repetition,
+        memory=memory,
+        notes=tuple(notes),
+    )
+
+
+def _patch_distances(
+    measured: Measured, reference: Reference, settings: Settings
+) -> tuple[Distances, tuple[Distances, ...]]:
+    """The plain distance, and the same by vertical band."""
+    replicates, seed = settings.replicates, settings.seed
+    band = bands_of(reference.view, measured.row, settings.bands)
+    return reference.patches.distances(measured.features, replicates, seed), tuple(
+        real.distances(measured.features[band == i], replicates, seed)
+        for i, real in enumerate(reference.bands)
+    )
+
+
+def _scale_rows(
+    painter: ModelPainter, reference: Reference, space: FeatureSpace, settings: Settings
+) -> Generator[Progress, None, tuple[ScaleRow, ...]]:
+    """The ScaleInv distance at every scale."""
+    assert reference.frames is not None
+    rows = []
+    for scale in sorted(set(settings.scales)):
         features = yield from painted_frames(
             painter,
             space,
@@ -232,36 +274,8 @@ def _evaluate_model(
             workers=settings.workers,
         )
         distances = reference.frames.distances(features, settings.replicates, settings.seed)
-        scales.append(ScaleRow(scale, distances))
-    seams, repetition = None, None
-    if painter.model.recipe.generator.padding:
-        notes.append("it pads its texture, so it has no canvas: no seams, no repetition")
-    else:
-        if "seams" in parts:
-            seams = yield from canvases.seams(
-                painter, settings.canvas_px, settings.seed, settings.workers
-            )
-        if "repetition" in parts:
-            repetition = yield from canvases.repetition_on_strip(
-                painter,
-                reference.photographs,
-                settings.canvas_px,
-                settings.seed,
-                settings.workers,
-            )
-    return SubjectReport(
-        name=painter.model.name,
-        digest=painter.model.digest,
-        image_px=view.image_px,
-        patch_px=view.patch_px,
-        patches=patches,
-        bands=bands,
-        scales=tuple(scales),
-        seams=seams,
-        repetition=repetition,
-        memory=memory,
-        notes=tuple(notes),
-    )
+        rows.append(ScaleRow(scale, distances))
+    return tuple(rows)
 
 
 def _memory(

@@ -23,10 +23,11 @@ from infinite_render.evaluation.distances import Features
 from infinite_render.evaluation.inception import INCEPTION_DIM, Inception
 from infinite_render.evaluation.protocols import Pictures
 from infinite_render.models import load_weights, read_tensors
-from infinite_render.nn.features import FINAL_DIM, FINAL_PX, load_features
+from infinite_render.nn.features import FINAL_DIM, load_features
 
 Script = torch.jit.ScriptModule
 
+LITE_PX = 160  # pictures are resized to it: half the work of 224 px, still above most patches
 CHUNK = 8  # pictures in the network at once: bounds the memory of a worker
 
 
@@ -42,13 +43,13 @@ class FeatureSpace(Protocol):
 
 
 class LiteSpace:
-    """The last features of EfficientNet-Lite0, pooled; pictures are resized to 224 px, float32."""
+    """The last features of EfficientNet-Lite0, pooled, float32; pictures are resized to 160 px."""
 
     label = "Frechet distance (EfficientNet-Lite0)"
     dim = FINAL_DIM
 
     def __init__(self, device: str = "cpu") -> None:
-        self.name = f"efficientnet-lite0 float32 {FINAL_PX} px"
+        self.name = f"efficientnet-lite0 float32 {LITE_PX} px"
         self.device = device
         self.network = load_features(torch.float32, device)
 
@@ -57,7 +58,7 @@ class LiteSpace:
         parts = []
         for start in range(0, len(pictures), CHUNK):
             x = _tensor(pictures[start : start + CHUNK]).to(self.device)
-            parts.append(self.network.pooled(x.float() / 127.5 - 1, FINAL_PX).cpu().numpy())
+            parts.append(self.network.pooled(x.float() / 127.5 - 1, LITE_PX).cpu().numpy())
         return np.concatenate(parts)
 
 

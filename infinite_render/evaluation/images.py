@@ -75,6 +75,6 @@ def frames_of_images(
     def measure(name: str) -> Features:
         return space(read_frame(images.folder / name, images.scale, image_px, protocol))
 
-    stage = f"images {images.scale}x"
-    parts = yield from in_threads(measure, names, workers, stage)
+    phase = f"images {images.scale}x"
+    parts = yield from in_threads(measure, names, workers, phase)
     return np.concatenate(parts)

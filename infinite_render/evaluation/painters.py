@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infinite_render.config import RenderConfig
+from infinite_render.config import GeneratorConfig, RenderConfig
 from infinite_render.errors import UsageError
 from infinite_render.evaluation.photographs import View
 from infinite_render.evaluation.protocols import Pictures
@@ -35,7 +35,8 @@ from infinite_render.geometry import (
 )
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
-from infinite_render.rendering.scene import DTYPES, Scene, choose_device, choose_precision, to_uint8
+from infinite_render.rendering.scene import Scene, to_uint8
+from infinite_render.rendering.workers import DTYPES, choose_device, choose_precision
 
 ANY_ROWS = 7  # vertical positions compared where the generator knows none
 CELL_PX = 512  # about: what a frame's cells are cut to
@@ -69,21 +70,25 @@ def draw_samples(
     return list(zip(seeds.tolist(), rows.tolist(), columns.tolist(), strict=True))
 
 
+def view_of_config(config: GeneratorConfig, image_px: int) -> View:
+    """What training on photographs of `image_px` of height showed; UsageError below the patch."""
+    if image_px < config.patch_px:
+        raise UsageError(
+            f"photographs of {image_px} px of height are lower than the patch "
+            f"({config.patch_px} px); give --image-px {config.patch_px} or more"
+        )
+    return View(image_px, config.patch_px, config.start_rows if config.coordinates else ANY_ROWS)
+
+
 def view_of(model: Model, image_px: int | None = None) -> View:
     """What training showed to a model.
 
     `image_px` is the photographs' height; None reads it from the model's recipe, and where that
     does not say, takes the height of the vertical band.
     """
-    config = model.recipe.generator
-    first_px, stop_px = config.band_px
-    stated = model.recipe.trained.get("image_px", stop_px - first_px)
-    height = int(stated) if image_px is None else image_px
-    if height < config.patch_px:
-        raise UsageError(
-            f"--image-px {height} is less than the patch of {model.name} ({config.patch_px} px)"
-        )
-    return View(height, config.patch_px, config.start_rows if config.coordinates else ANY_ROWS)
+    first_px, stop_px = model.recipe.generator.band_px
+    stated = int(model.recipe.trained.get("image_px", stop_px - first_px))
+    return view_of_config(model.recipe.generator, stated if image_px is None else image_px)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class Reference:
     cuts: Cuts
     patches: RealSet
     bands: tuple[RealSet, ...]
-    frames: RealSet
+    frames: RealSet | None  # None where no frames are compared
 
 
 def bands_of(view: View, row: Integers, bands: int) -> Integers:
@@ -108,18 +108,22 @@ def build_reference(
     """Read the photographs and measure their patches and frames.
 
     Twice as many patches as `samples`, so that each half of the photographs has about as many.
+    `frames` is their number, 0 for none.
     """
     yield Progress("photographs", 0, 1)
     photographs = read_photographs(data, view.image_px)
     yield Progress("photographs", 1, 1)
     cuts = photographs.patches(view, 2 * samples, REAL_SEED)
     features = yield from features_of_cuts(
-        photographs, cuts, space, workers=workers, cache=cache, stage="photographs' patches"
+        photographs, cuts, space, workers=workers, cache=cache, phase="photographs' patches"
     )
-    whole = photographs.frames(frames, REAL_SEED)
-    of_frames = yield from features_of_cuts(
-        photographs, whole, space, workers=workers, cache=cache, stage="photographs' frames"
-    )
+    whole = None
+    if frames:
+        squares = photographs.frames(frames, REAL_SEED)
+        of_frames = yield from features_of_cuts(
+            photographs, squares, space, workers=workers, cache=cache, phase="photographs' frames"
+        )
+        whole = RealSet(of_frames, squares.source)
     patches = RealSet(features, cuts.source)
     band = bands_of(view, cuts.row, bands)
     return Reference(
@@ -128,7 +132,7 @@ def build_reference(
         cuts,
         patches,
         tuple(patches.part(band == i) for i in range(bands)),
-        RealSet(of_frames, whole.source),
+        whole,
     )
 
 
@@ -142,6 +146,6 @@ def held_out_patches(
         raise DataError(f"--held-out: {error}") from None
     cuts = photographs.patches(view, count, REAL_SEED)
     features = yield from features_of_cuts(
-        photographs, cuts, space, workers=workers, cache=None, stage="held-out patches"
+        photographs, cuts, space, workers=workers, cache=None, phase="held-out patches"
     )
     return photographs, cuts, features

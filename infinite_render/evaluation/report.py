@@ -48,7 +48,7 @@ class Floor:
     left_out: tuple[str, ...]
     patches: Distances
     bands: tuple[Distances, ...]
-    frames: Distances
+    frames: Distances | None
 
 
 @dataclass(frozen=True)

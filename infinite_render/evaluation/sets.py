@@ -53,7 +53,7 @@ def features_of_cuts(
     *,
     workers: int,
     cache: Path | None,
-    stage: str,
+    phase: str,
 ) -> Generator[Progress, None, Features]:
     """Features [N,D] of squares cut from photographs, read from `cache` where they are known."""
     path = None if cache is None else _cache_path(cache, photographs, cuts, space)
@@ -67,7 +67,7 @@ def features_of_cuts(
     def measure(part: slice) -> Features:
         return space(photographs.pixels(cuts, part))
 
-    parts = yield from in_threads(measure, _parts(len(cuts)), workers, stage, BATCH)
+    parts = yield from in_threads(measure, _parts(len(cuts)), workers, phase, BATCH)
     features = np.concatenate(parts)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,28 +8,38 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeVar
 
-from infinite_render.rendering.scene import SingleThreads
+from infinite_render.rendering.workers import SingleThreads
 
 J = TypeVar("J")
 R = TypeVar("R")
 
 
 class Progress(NamedTuple):
-    """How far one stage of an evaluation is."""
+    """How far one phase of an evaluation is."""
 
-    stage: str
+    phase: str
     done: int
     total: int
 
 
 def in_threads(
-    work: Callable[[J], R], jobs: Sequence[J], workers: int, stage: str, weight: int = 1
+    work: Callable[[J], R], jobs: Sequence[J], workers: int, phase: str, weight: int = 1
 ) -> Generator[Progress, None, list[R]]:
     """Results of `work` in the order of `jobs`; `weight` is what one job counts in the progress."""
     results: list[R] = []
-    yield Progress(stage, 0, len(jobs) * weight)
+    yield Progress(phase, 0, len(jobs) * weight)
     with SingleThreads(workers) as pool:
         for result in pool.map(work, jobs):
             results.append(result)
-            yield Progress(stage, len(results) * weight, len(jobs) * weight)
+            yield Progress(phase, len(results) * weight, len(jobs) * weight)
     return results
+
+
+def finish(steps: Generator[object, None, R]) -> R:
+    """Run steps to their end, their progress unheard; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
