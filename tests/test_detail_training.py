@@ -39,6 +39,7 @@ TINY = DetailRecipe(
     batch=2,
     images=8,
     interval_images=4,
+    plain_images=2,
     ramp_images=4,
     features=False,
     unroll_every=2,

@@ -25,11 +25,13 @@ class DetailRecipe:
     crps: float = 4.0  # weight of the pixel term (continuous ranked probability score)
     spread: float = 0.5  # of two draws, in that score; 1: its proper form, less: surer, crisper
     adversarial: float = 0.06  # weight of the adversarial term
-    ramp_images: int = 1600  # the adversarial weight grows from 0 over these
+    plain_images: int = 16_000  # patches shown first, without noise or critic: mean |X - y| alone
+    ramp_images: int = 1600  # after them, the adversarial weight grows from 0 over so many
     features: bool = True  # judge by frozen features too (extra `projected`)
     unroll_every: int = 2  # steps between two that climb two zooms further; 0: never
-    own_every: int = 4  # steps between two that climb pictures of the base model, if one is given
-    step_rate: float = 0.0012  # Adam's, of the step
+    own_every: int = 2  # steps between two that climb pictures of the base model, if one is given
+    plain_rate: float = 0.004  # Adam's, of the step, while it learns plainly
+    step_rate: float = 0.002  # Adam's, of the step, then
     critic_rate: float = 0.0015  # Adam's, of the critic
     ema_half_life_images: float = 1800.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where native

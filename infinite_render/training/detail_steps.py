@@ -3,7 +3,8 @@
     patch of level d + 1 --halve--> given --step, zoom d--> painted, judged against the patch
                                                     `--> painted again, at zoom d + 1 and d + 2
 
-The scene needs no loss: a step keeps the low-pass of what it is given by its making. Terms:
+The scene needs no loss: a step keeps the low-pass of what it is given by its making. At first it
+learns what follows from its input, without noise or critic; then all the terms:
     crps    pixels, as a distribution: E|X - y| - spread E|X - X'| / 2 over two draws of the noise.
             With spread 1 it is the continuous ranked probability score (Gneiting & Raftery, JASA
             2007), least when each pixel varies as far as photographs do; but it sees one pixel at a
@@ -87,18 +88,46 @@ def detail_step(
 
     own: pictures of the base model [n,3,given_px,given_px] to be climbed as well, or None.
     """
-    step, half = state.images // recipe.batch, recipe.batch // 2
     patch = torch.from_numpy(batch.pixels).to(state.device).permute(0, 3, 1, 2).float() / 127.5 - 1
     zoom = torch.from_numpy(batch.zoom).to(state.device)
     given = halve(patch)
     start, size = recipe.painted_from_px, recipe.painted_px
     real = patch[:, :, start : start + size, start : start + size]
 
-    # Half of the batch is painted twice, by two draws of the noise.
+    if state.images < recipe.plain_images:
+        terms = _plain_step(state, recipe, given, real, zoom)
+    else:
+        terms = _judged_step(state, recipe, given, real, zoom, own)
+    state.images += recipe.batch
+    _average(state, recipe)
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def _plain_step(
+    state: DetailState, recipe: DetailRecipe, given: Tensor, real: Tensor, zoom: Tensor
+) -> Terms:
+    """Mean absolute error of what the step paints without noise."""
+    painted = Climb(state.generator, None)(given, zoom)
+    error = (painted - real).abs().mean()
+    _descend(error, state.generator_adam, recipe.plain_rate)
+    return {"error": error, **_amplitudes(painted.detach(), real, given)}
+
+
+def _judged_step(
+    state: DetailState,
+    recipe: DetailRecipe,
+    given: Tensor,
+    real: Tensor,
+    zoom: Tensor,
+    own: Tensor | None,
+) -> Terms:
+    """The critic's step and the painter's, over every kind of picture."""
+    step, half = state.images // recipe.batch, recipe.batch // 2
     rows = list(range(recipe.batch))
     numbers = Draws(
         recipe.seed, state.images, GENERATOR, rows=rows, batch=recipe.batch, device=state.device
     )
+    # Half of the batch is painted twice, by two draws of the noise.
     climb = Climb(state.generator, numbers)
     both = climb(torch.cat([given, given[:half]]), torch.cat([zoom, zoom[:half]]))
     painted, again = both[: recipe.batch], both[recipe.batch :]
@@ -111,34 +140,30 @@ def detail_step(
 
     # What the frozen part makes of the fakes serves both steps.
     seen = [state.critic.prepare(*fake) for fake in fakes]
-    terms = _critic_step(state, Fake(real, zoom), seen)
+    terms = _critic_step(state, recipe, Fake(real, zoom), seen)
     terms["crps"] = crps(painted[:half], again, real[:half], recipe.spread)
-    weight = recipe.adversarial * min(1.0, state.images / recipe.ramp_images)
-    terms |= _painter_step(state, seen, recipe.crps * terms["crps"], weight)
-    terms |= _amplitudes(painted.detach(), real, given)
-
-    state.images += recipe.batch
-    _average(state, recipe)
-    return {name: term.detach() for name, term in terms.items()}
+    ramp = min(1.0, (state.images - recipe.plain_images) / recipe.ramp_images)
+    terms |= _painter_step(state, recipe, seen, recipe.crps * terms["crps"], ramp)
+    return terms | _amplitudes(painted.detach(), real, given)
 
 
 class Climb:
-    """The step being trained, with noise from the numbers of this training step."""
+    """The step being trained, with noise from the numbers of this training step; None: silence."""
 
-    def __init__(self, step: DetailStep, numbers: Draws) -> None:
+    def __init__(self, step: DetailStep, numbers: Draws | None) -> None:
         self.step, self.numbers = step, numbers
 
     def __call__(self, rgb: Tensor, zoom: Tensor) -> Tensor:
-        noise = [
-            None
-            if size is None
-            else torch.randn(
-                (len(rgb), 1, *size), generator=self.numbers.generator, device=rgb.device
-            )
-            for size in self.step.noise_sizes(*rgb.shape[2:])
-        ]
+        sizes = self.step.noise_sizes(*rgb.shape[2:])
+        noise = [None if size is None else self._noise((len(rgb), 1, *size)) for size in sizes]
         painted: Tensor = self.step(rgb, zoom, noise)
         return painted
+
+    def _noise(self, shape: tuple[int, ...]) -> Tensor:
+        if self.numbers is None:
+            return torch.zeros(shape, device=self.step.rgb_bias.device)
+        generator = self.numbers.generator
+        return torch.randn(shape, generator=generator, device=generator.device)
 
     def further(self, fake: Fake, given_px: int) -> list[Fake]:
         """What the next steps paint from the middle of a picture, each from the one before."""
@@ -162,7 +187,9 @@ def crps(painted: Tensor, again: Tensor, real: Tensor, spread: float = 1.0) -> T
     return (errors - spread * (painted - again).abs()).mean() / 2
 
 
-def _critic_step(state: DetailState, real: Fake, fakes: list[Prepared]) -> Terms:
+def _critic_step(
+    state: DetailState, recipe: DetailRecipe, real: Fake, fakes: list[Prepared]
+) -> Terms:
     """Hinge of every head; each kind of fake weighs the same."""
     with torch.no_grad():
         real_seen = state.critic.prepare(*real)
@@ -174,13 +201,13 @@ def _critic_step(state: DetailState, real: Fake, fakes: list[Prepared]) -> Terms
         for r, f in zip(real_logits, fake_logits, strict=True):
             total = total + hinge_critic(r, f) / len(fakes)
             right.append((r > 0).float().mean() / 2 + (f < 0).float().mean() / 2)
-    _descend(total, state.critic_adam)
+    _descend(total, state.critic_adam, recipe.critic_rate)
     # How often the heads tell real from fake, by place: 0.5 is a guess, 1 is always.
     return {"critic": total, "told_apart": torch.stack(right).mean()}
 
 
 def _painter_step(
-    state: DetailState, fakes: list[Prepared], pixels: Tensor, weight: float
+    state: DetailState, recipe: DetailRecipe, fakes: list[Prepared], pixels: Tensor, ramp: float
 ) -> Terms:
     """The pixel term, and minus the logits of every head; fakes past the first count half."""
     state.critic.requires_grad_(False)
@@ -188,12 +215,16 @@ def _painter_step(
     for place, seen in enumerate(fakes):
         for logits in state.critic(seen):
             judge = judge + hinge_generator(logits, logits) * (0.5 if place else 1.0)
-    _descend(pixels + weight * judge, state.generator_adam)
+    total = pixels + ramp * recipe.adversarial * judge
+    _descend(total, state.generator_adam, recipe.step_rate)
     state.critic.requires_grad_(True)
     return {"judge": judge}
 
 
-def _descend(total: Tensor, adam: torch.optim.Adam) -> None:
+def _descend(total: Tensor, adam: torch.optim.Adam, rate: float) -> None:
+    """One step of Adam down `total` at `rate`."""
+    for group in adam.param_groups:
+        group["lr"] = rate
     adam.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     adam.step()
