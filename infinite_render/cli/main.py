@@ -25,7 +25,16 @@ import click
 from infinite_render.errors import InfrenderError, nearest
 from infinite_render.version import package_version
 
-COMMANDS = ("generate", "export", "info", "import-model", "train", "train-detail", "evaluate")
+COMMANDS = (
+    "generate",
+    "export",
+    "info",
+    "import-model",
+    "train",
+    "train-detail",
+    "evaluate",
+    "bench",
+)
 STOPPED = 130
 # What the machine may refuse at any moment, whatever was checked before.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
