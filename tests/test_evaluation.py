@@ -292,6 +292,18 @@ def test_two_seeds_agree_within_their_intervals(reports: list[Report]) -> None:
         assert b.low < a.high
 
 
+def test_held_out_photographs_are_the_yardstick_of_memory(
+    data: Path, painter: ModelPainter, tmp_path: Path
+) -> None:
+    """The training photographs themselves, posing as unseen: every one of them is found again."""
+    settings = replace(QUICK, samples=16, parts=("memory",), held_out=data)
+    memory = finish(evaluate([painter], data, settings)).subjects[0].memory
+    assert memory.pixels.lowest_unseen < 3 < memory.pixels.lowest_painted
+    write_landscapes(tmp_path, 3, 128, 192)
+    with pytest.raises(DataError, match=r"--held-out: DATA .* holds 3 photographs"):
+        finish(evaluate([painter], data, replace(settings, held_out=tmp_path)))
+
+
 def test_a_picture_of_another_system_is_shrunk_by_its_scale(data: Path) -> None:
     frame = read_frame(data / "000.jpg", 2, 101, "antialiased")
     assert frame.shape == (1, 64, 64, 3)
@@ -335,6 +347,7 @@ def test_the_command_prints_a_table_and_writes_json(data: Path, tmp_path: Path) 
     assert result.stdout.splitlines()[0].startswith("Frechet distance (EfficientNet-Lite0)")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["subjects"][0]["patches"]["frechet"]["value"] > 0
+    assert done(*common, "--markdown").stdout.splitlines()[3] == "|---|---|---|"
     told = json.loads(done(*common, "-q", "--json", "-").stdout)
     assert told["subjects"] == figures["subjects"]
 

@@ -77,6 +77,7 @@ PARTS = ("patches", "scales", "seams", "repetition", "memory")
     help="Height training gave the photographs.  [default: what the model says]",
 )
 @option("--json", "json_to", default=None, metavar="FILE|-", help="Also write the figures as JSON.")
+@option("--markdown", is_flag=True, help="Print the table as Markdown, for a model's card.")
 @option(
     "--cache",
     type=FILE,
@@ -98,6 +99,7 @@ def evaluate(
     only: tuple[str, ...],
     image_px: int | None,
     json_to: str | None,
+    markdown: bool,
     cache: Path | None,
     workers: int | None,
     quiet: bool,
@@ -147,6 +149,9 @@ def evaluate(
         return
     if json_to is not None:
         replace_file(Path(json_to), lambda path: path.write_text(report.to_json(), "utf-8"))
+    if markdown:
+        click.echo(report.markdown(), nl=False)
+        return
     console.columns(report.table(), title=report.title())
     for subject in report.subjects:
         for note in subject.notes:

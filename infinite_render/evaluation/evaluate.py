@@ -134,6 +134,9 @@ def evaluate(
         else:
             steps = _evaluate_model(subject, references[subject.view], space, settings)
         reports.append((yield from steps))
+    yield Progress("photographs against photographs", 0, 1)
+    floors = tuple(_floor(reference, settings) for reference in references.values())
+    yield Progress("photographs against photographs", 1, 1)
     return Report(
         metric=space.label,
         features=space.name,
@@ -143,7 +146,7 @@ def evaluate(
         scale_samples=settings.scale_samples,
         precision=choose_precision(settings.precision, settings.device),
         seconds=time.monotonic() - start,
-        floors=tuple(_floor(reference, settings) for reference in references.values()),
+        floors=floors,
         subjects=tuple(reports),
         versions={
             "python": platform.python_version(),
@@ -289,7 +292,11 @@ def _memory(
         unseen = Unseen(thumbs, real.features[first], real.source[first])
     else:
         others, cuts, features = yield from held_out_patches(
-            settings.held_out, reference.view, space, QUERIES, settings.workers
+            settings.held_out,
+            reference.view,
+            space,
+            min(QUERIES, settings.samples),
+            settings.workers,
         )
         unseen = Unseen(thumbnails(others.pixels(cuts)), features, None)
     yield Progress("nearest photographs", 0, 1)

@@ -109,6 +109,12 @@ class Report:
                 rows.append((label, of_floor(self.floors[0]), *(cell or "-" for cell in cells)))
         return rows
 
+    def markdown(self) -> str:
+        """The title and the table, for a model's card."""
+        heading, *rows = [f"| {' | '.join(row)} |" for row in self.table()]
+        rule = "|---" * (1 + 1 + len(self.subjects)) + "|"
+        return "\n".join([self.title() + ":", "", heading, rule, *rows]) + "\n"
+
     def _rows(self) -> Iterator[tuple[str, FloorCell, SubjectCell]]:
         for kind, short in (("frechet", "Frechet"), ("kernel", "kernel")):
             yield from self._distance_rows(kind, short)

@@ -103,6 +103,7 @@ def write_model(out: Path, recipe: TrainRecipe, state: State, listing: Listing) 
     trained = {
         "images": state.images,
         "recipe": recipe.name,
+        "image_px": recipe.data.image_px,
         "photographs": len(listing),
         "data_sha256": listing_digest(listing),
     }
