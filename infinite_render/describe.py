@@ -6,9 +6,11 @@ Spaces: px of the plane of a depth, cells of the local latents.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from infinite_render.config import ModelRecipe, parse_toml
 from infinite_render.errors import ModelError, nearest
@@ -19,6 +21,7 @@ from infinite_render.rendering.plan import BlockPlan, max_depth
 from infinite_render.rendering.recipe import PictureRecipe, read_recipe
 from infinite_render.rendering.store import open_store
 from infinite_render.rendering.targets import human_bytes
+from infinite_render.training.detail_recipe import DetailRecipe
 from infinite_render.training.journal import LOG
 from infinite_render.training.recipes import TrainRecipe
 from infinite_render.training.runs import CHECKPOINTS, MODEL, RUN, SHEETS
@@ -152,14 +155,19 @@ def _recipe_rows(recipe: PictureRecipe) -> Rows:
 
 
 def describe_run(path: Path) -> tuple[str, Rows]:
-    """How far a training run is, and what it trains."""
-    recipe = parse_toml(TrainRecipe, (path / RUN).read_text("utf-8"), str(path / RUN))
-    log = path / LOG
-    last = json.loads(log.read_text("utf-8").splitlines()[-1]) if log.is_file() else {}
+    """How far a training run, of a generator or of a detail ladder, is and what it trains."""
+    text, source = (path / RUN).read_text("utf-8", "replace"), str(path / RUN)
+    is_ladder = re.search(r"^\[detail\]", text, re.MULTILINE) is not None
+    recipe: DetailRecipe | TrainRecipe = (
+        parse_toml(DetailRecipe, text, source)
+        if is_ladder
+        else parse_toml(TrainRecipe, text, source)
+    )
+    last = _last_record(path / LOG)
     rows: Rows = [
-        ("recipe", f"{recipe.name}: {recipe.about}" if recipe.about else recipe.name),
-        ("images shown", f"{last.pop('images', 0):,} of {recipe.images:,}"),
-        ("patch", f"{recipe.generator.patch_px} px of images of {recipe.data.image_px} px"),
+        ("trains", "a detail ladder" if is_ladder else "a generator"),
+        ("recipe", recipe.name),
+        ("images shown", f"{int(last.pop('images', 0)):,} of {recipe.images:,}"),
         ("batch", recipe.batch),
         ("checkpoints", _newest(path / CHECKPOINTS)),
         ("sheets", _newest(path / SHEETS)),
@@ -168,6 +176,15 @@ def describe_run(path: Path) -> tuple[str, Rows]:
     if (path / MODEL / RECIPE).is_file():
         rows.append(("model", f"{path / MODEL}: paint with it by --model"))
     return f"training run {path}", rows
+
+
+def _last_record(log: Path) -> dict[str, Any]:
+    """The last whole line of a run's log; a run that is going on may be half way through one."""
+    lines = log.read_text("utf-8").splitlines() if log.is_file() else []
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):
+            return dict(json.loads(line))
+    return {}
 
 
 def _newest(folder: Path) -> str:
