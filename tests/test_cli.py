@@ -116,6 +116,14 @@ def test_the_same_command_again_finds_the_picture_painted(model: Path) -> None:
     assert everything_in(Path()) == before
 
 
+def test_a_store_that_is_whole_is_checked_and_said_to_be(model: Path) -> None:
+    command = ("generate", *SIZE, "--model", model, "wall.zarr")
+    done(*command)
+    before = everything_in(Path())
+    assert "were there, and every byte of them was checked" in done(*command).stdout
+    assert everything_in(Path()) == before
+
+
 def test_overwrite_replaces_a_picture_and_its_store(model: Path) -> None:
     command = ("generate", *SIZE, "--model", model, "--store", "wall.zarr", "wall.png")
     done(*command)
@@ -334,7 +342,7 @@ def test_a_recipe_paints_the_same_file_again(model: Path, source: str) -> None:
     options = ("--seed", 9, "--origin", "64,-128", "--model", model)
     done("generate", *SIZE, *options, "--store", "wall.zarr", "wall.tif")
     done("export", "wall.zarr", "wall.png")
-    Path("wall.json").write_text(read_recipe(Path("wall.tif")).to_json())
+    Path("wall.json").write_text(done("info", "--recipe", "wall.tif").stdout)
     done("generate", "--recipe", source, "--model", model, "again.tif")
     assert sha256("again.tif") == sha256("wall.tif")
 
@@ -380,10 +388,15 @@ def test_a_recipe_whose_model_is_not_here_asks_for_it(model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{}", "no recipe of a picture"), ("not json", "no recipe of a picture"), ("[]", "recipe")],
+    [
+        (b"{}", "no recipe of a picture"),
+        (b"not json", "no recipe of a picture"),
+        (b"[]", "recipe"),
+        (b"\xff\xfe", "no recipe of a picture"),
+    ],
 )
-def test_what_is_no_recipe_is_named(model: Path, text: str, words: str) -> None:
-    Path("odd.json").write_text(text)
+def test_what_is_no_recipe_is_named(model: Path, text: bytes, words: str) -> None:
+    Path("odd.json").write_bytes(text)
     assert words in refused("generate", "--recipe", "odd.json", "--model", model, "a.tif")
 
 
@@ -435,10 +448,16 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(model: Path) -> None:
         "arithmetic: ",
         "store: up to ",
         "file: up to ",
+        "disk: ",
         "memory: about ",
         "time: about ",
     ):
         assert words in result.stdout
+
+
+def test_a_dry_run_refuses_what_could_not_be_painted(model: Path) -> None:
+    for words in (["nowhere/a.tif"], ["a.gif"], ["--depth", 3, "a.tif"]):
+        refused("generate", *SIZE, "--model", model, "--dry-run", *words)
 
 
 def test_a_dry_run_counts_what_is_kept_and_leaves_it(model: Path) -> None:

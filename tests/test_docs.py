@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 import pytest
-from commands import done
+from commands import done, saved_model
 
 from infinite_render.cli.main import COMMANDS, main
 
@@ -89,6 +89,7 @@ def test_the_examples_of_the_commands_run(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_readmes_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    saved_model(Path("run/model"))  # what its training would have left
     assert readme_commands()
     for words in readme_commands():
         parsed(words)

@@ -119,7 +119,7 @@ def generate(ctx: click.Context, /, out: Path, **given: Any) -> None:
         )
     seconds = time.monotonic() - began
     kept_px = last.kept_px if last is not None else 0
-    console.summary(_summary(canvas, out, seconds, kept_px, given["depth"] is None), quiet=quiet)
+    console.summary(_summary(canvas, out, seconds, kept_px, _by_height(given)), quiet=quiet)
 
 
 def _check_given(ctx: click.Context, given: dict[str, Any]) -> None:
@@ -185,8 +185,9 @@ def _tell_plan(canvas: Canvas, out: Path, workers: int, given: dict[str, Any]) -
     """Print what painting would take."""
     from infinite_render.rendering.estimate import estimate_canvas
     from infinite_render.rendering.exports import FORMS
-    from infinite_render.rendering.targets import human_bytes
+    from infinite_render.rendering.targets import check_target, free_bytes, human_bytes
 
+    check_target(out, 0, overwrite=True)
     with kept_on_stop("stopped; a plan writes nothing"):
         plan = estimate_canvas(
             canvas,
@@ -200,16 +201,22 @@ def _tell_plan(canvas: Canvas, out: Path, workers: int, given: dict[str, Any]) -
     rows: list[tuple[str, object]] = [
         ("picture", f"{width} x {height} px (width x height), {FORMS[out.suffix.lower()].name}"),
         ("model", f"{recipe.name}, {canvas.scene.precision} on {canvas.scene.device}"),
-        ("depth", _depth(canvas, given["depth"] is None and given["recipe"] is None)),
+        ("depth", _depth(canvas, _by_height(given))),
         ("blocks", f"{plan.blocks} of {size} px, {plan.blocks_left} left to paint"),
         ("cells", f"{plan.cells} a block, about {recipe.render.cell_px} px"),
         ("arithmetic", f"{plan.macs_per_px / 1e3:.1f} kMAC a pixel, times {plan.waste:.3f}"),
         ("store", f"up to {human_bytes(plan.store_bytes)}"),
         ("file", f"up to {human_bytes(plan.file_bytes)}" if plan.file_bytes else "is the store"),
+        ("disk", f"{human_bytes(free_bytes(out))} free"),
         ("memory", f"about {human_bytes(plan.memory_bytes)} with {workers} workers"),
         ("time", f"about {_duration(plan.seconds or 0)}"),
     ]
     console.table(rows, title=f"The plan of {out}; nothing is written")
+
+
+def _by_height(given: dict[str, Any]) -> bool:
+    """Whether the depth was neither given nor read from a recipe."""
+    return given["depth"] is None and given["recipe"] is None
 
 
 def _depth(canvas: Canvas, is_default: bool) -> str:
@@ -237,6 +244,8 @@ def _summary(canvas: Canvas, out: Path, seconds: float, kept_px: int, is_default
 
     _, _, height, width = canvas.window
     painted_px = height * width - kept_px
+    if not painted_px:
+        return f"{out}: {width} x {height} px were there, and every byte of them was checked"
     kept = f" ({kept_px / 1e6:.1f} Mpx were there)" if kept_px else ""
     return (
         f"{out}: {width} x {height} px in {_duration(seconds)}, "

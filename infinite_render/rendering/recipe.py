@@ -71,10 +71,12 @@ def read_recipe(path: Path) -> PictureRecipe:
     if path.is_dir():
         with open_store(path) as store:
             identity = dict(store.identity)
+            if "origin" not in identity:
+                raise RecipeError(f"{path} carries no recipe: it says not where its picture lies")
             y, x = identity.pop("origin")
             return PictureRecipe(Window(y, x, store.height, store.width), identity)
     if path.suffix.lower() == ".json":
-        return parse_recipe(path.read_text("utf-8"), str(path))
+        return parse_recipe(path.read_text("utf-8", "replace"), str(path))
     text = description_of(path)
     if text is None:
         raise RecipeError(f"{path} carries no recipe; infrender did not write it")
