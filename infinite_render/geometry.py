@@ -252,6 +252,20 @@ def tiles_of(window: Window, tile: int) -> Iterator[Window]:
             yield Window(y * tile, x * tile, tile, tile)
 
 
+def turns(window: Window, period: int) -> Iterator[tuple[Window, slice]]:
+    """A window of a cylinder, cut at the seam: parts in columns [0, period), where each lies.
+
+    >>> [(part.x, part.width, columns) for part, columns in turns(Window(0, 7, 1, 6), 10)]
+    [(7, 3, slice(0, 3, None)), (0, 3, slice(3, 6, None))]
+    """
+    done = 0
+    while done < window.width:
+        x = (window.x + done) % period
+        width = min(period - x, window.width - done)
+        yield Window(window.y, x, window.height, width), slice(done, done + width)
+        done += width
+
+
 def pieces(window: Window, about: int) -> Iterator[Window]:
     """`window` cut into near-equal pieces of about `about` along each axis, row by row.
 

@@ -38,11 +38,29 @@ def stack(tanh_v: Tensor, cos_u: Tensor, sin_u: Tensor) -> Tensor:
     return torch.stack(planes, dim=1)
 
 
-def window_grid(window_cell: Window, *, cut: float, span_cells: int, period_cells: int) -> Tensor:
-    """The grid over a window of cells, float32 [1,3,h,w]; exact at any distance from the origin."""
+def turns_of(wrap_cells: int, period_cells: int) -> int:
+    """How often the phase goes round on a cylinder of `wrap_cells`, so that it closes there.
+
+    The pace nearest to the trained one: the period becomes wrap_cells / turns cells, which divides
+    the cylinder. On one that is shorter than half a period the phase stands still: 0 turns.
+
+    >>> [turns_of(wrap, 108) for wrap in (40, 108, 128, 1000)]
+    [0, 1, 1, 9]
+    """
+    return (2 * wrap_cells + period_cells) // (2 * period_cells)
+
+
+def window_grid(
+    window_cell: Window, *, cut: float, span_cells: int, period_cells: int, turns: int = 1
+) -> Tensor:
+    """The grid over a window of cells, float32 [1,3,h,w]; exact at any distance from the origin.
+
+    The phase goes round `turns` times in `period_cells`: u = pi (2 turns j / T - 1).
+    """
     rows = np.arange(window_cell.y, window_cell.y + window_cell.height, dtype=np.int64)
     columns = np.arange(window_cell.x, window_cell.x + window_cell.width, dtype=np.int64)
-    phases = torch.from_numpy(columns % period_cells).double()
+    # Python's integers: the product leaves 64 bits on the longest of cylinders.
+    phases = torch.tensor([j * turns % period_cells for j in columns.tolist()]).double()
     saturated = np.clip(rows, -(2**20), 2**20)  # tanh is 1 long before; keeps the float small
     tanh_v = vertical(torch.from_numpy(saturated).double(), cut=cut, span_cells=span_cells)
     cos_u, sin_u = horizontal(phases, period_cells=period_cells)

@@ -5,13 +5,14 @@ finer, and its pixel 2^d q lies where pixel q of depth 0 does. Block (by, bx) co
 [by B, (by + 1) B) of its own depth.
 A cell is always computed with the same tensor shapes, alone, by one thread with one intra-op
 thread: the same convolution on another shape, batch or thread count differs in its last bits.
+On a cylinder of P px every pixel is that at x mod P, painted once and for all there.
 """
 
 from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Any
 
@@ -22,7 +23,9 @@ from torch import Tensor
 
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.latents import LatentField, SeededLatents
-from infinite_render.geometry import Window, tiles_of, window_needed, windows_given
+from infinite_render.fields.styles import StyleField
+from infinite_render.fields.wrapped import WrappedLatents
+from infinite_render.geometry import Window, tiles_of, turns, window_needed, windows_given
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.rendering.compiled import (
@@ -33,6 +36,7 @@ from infinite_render.rendering.compiled import (
     compile_generator,
 )
 from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
+from infinite_render.rendering.styled import StyledNetworks
 from infinite_render.rendering.workers import (
     DTYPES,
     SingleThreads,
@@ -48,10 +52,14 @@ _KEPT_BLOCKS = 4  # what the last few blocks were painted from, kept for neighbo
 class Scene:
     """The plane of one model and one seed.
 
-    `latents` replaces the seeded field (a pinned photograph, say). `precision` is "float32",
-    "bfloat16" or "auto" (bfloat16 where the processor has it).
-    Raises UsageError for a precision or a device that is not to be had, ModelError for a model that
-    cannot be rendered.
+    latents     replaces the seeded field (local edits, say)
+    styles      which styles hold where; by default the one of the latents' own global latent
+    wrap_cells  makes a cylinder: the plane repeats along x after so many cells of latents, and the
+                coordinates take the nearest pace that closes on it
+    precision   "float32", "bfloat16" or "auto" (bfloat16 where the processor has it)
+
+    Raises UsageError for a precision, a device or a cylinder that is not to be had, ModelError for
+    a model that cannot be rendered.
     """
 
     def __init__(
@@ -62,6 +70,8 @@ class Scene:
         precision: str = "auto",
         device: str = "cpu",
         latents: LatentField | None = None,
+        styles: StyleField | None = None,
+        wrap_cells: int | None = None,
     ) -> None:
         if model.recipe.generator.padding:
             raise ModelError(
@@ -72,6 +82,10 @@ class Scene:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, device)
         self.latents: LatentField = SeededLatents(seed) if latents is None else latents
+        self.styles = styles
+        self.wrap_cells = wrap_cells
+        if wrap_cells is not None:
+            self.latents, self.styles = _wrapped(model, self.latents, styles, wrap_cells)
         self._dtype = DTYPES[self.precision]
         z_global = torch.from_numpy(self.latents.z_global(model.recipe.generator.global_dim))
         network = model.generator.to(self.device)
@@ -79,6 +93,7 @@ class Scene:
             self._structure, self._texture = pool.submit(
                 compile_generator, network, z_global.to(self.device), self._dtype
             ).result()
+        self._styled = None if self.styles is None else self._compile_styles(self.styles)
         self._plans: dict[int, BlockPlan] = {}
         self._steps: dict[int, CompiledDetail] = {}
         self._kept: OrderedDict[tuple[int, int, int], tuple[Tensor, Window]] = OrderedDict()
@@ -87,6 +102,11 @@ class Scene:
     @property
     def block_px(self) -> int:
         return self.model.recipe.render.block_px
+
+    def wrap_px(self, depth: int) -> int | None:
+        """The period of the cylinder in px of a depth; None for the endless plane."""
+        stride_px = self.model.recipe.generator.stride << depth
+        return None if self.wrap_cells is None else self.wrap_cells * stride_px
 
     def plan(self, depth: int) -> BlockPlan:
         """The windows and costs of a block at `depth`; UsageError for a depth the model has not."""
@@ -101,6 +121,7 @@ class Scene:
             "model": self.model.name,
             "model_digest": self.model.digest,
             **self.latents.describe(),
+            **({} if self.styles is None else {"styles": self.styles.describe()}),
             "depth": depth,
             "precision": self.precision,
             "cell_px": self.model.recipe.render.cell_px,
@@ -120,15 +141,26 @@ class Scene:
         """
         window = check_window(Window(y0, x0, height, width))
         picture = _blank(window)
-        size = self.block_px
-        parts = [block.meet(window) for block in tiles_of(window, size)]
 
-        def paint(part: Window) -> None:
-            picture[part.within(window)] = self.paint(part, depth)
+        def paint(part: tuple[Window, tuple[slice, slice]]) -> None:
+            picture[part[1]] = self.paint(part[0], depth)
 
         with SingleThreads(workers) as pool:
-            list(pool.map(paint, parts))
+            list(pool.map(paint, self._parts(window, depth)))
         return picture
+
+    def _parts(self, window: Window, depth: int) -> Iterator[tuple[Window, tuple[slice, slice]]]:
+        """A window cut into what lies in one block each, and where each part lies in the window.
+
+        On a cylinder the parts are those of its first turn.
+        """
+        period_px = self.wrap_px(depth)
+        whole = (window, slice(0, window.width))
+        for turned, across in [whole] if period_px is None else turns(window, period_px):
+            for block in tiles_of(turned, self.block_px):
+                part = block.meet(turned)
+                rows, columns = part.within(turned)
+                yield part, (rows, slice(across.start + columns.start, across.start + columns.stop))
 
     def stages(
         self, depth: int
@@ -151,17 +183,18 @@ class Scene:
         """
         picture = _blank(window)
         plan = self.plan(depth)
-        for block in tiles_of(window, self.block_px):
+        for part, where in self._parts(window, depth):
+            block_y, block_x = part.y // self.block_px, part.x // self.block_px
             coarse: tuple[Tensor, Window] | None = None
-            for cell in plan.tiles(block):
-                shared = cell.meet(window)
+            for cell in plan.tiles(plan.block(block_y, block_x)):
+                shared = cell.meet(part)
                 if not (shared.height and shared.width):
                     continue
                 check()
                 if coarse is None:
-                    coarse = self._coarse(block.y // self.block_px, block.x // self.block_px, plan)
+                    coarse = self._coarse(block_y, block_x, plan)
                 painted = to_uint8(self._paint_tile(*coarse, plan, depth, cell))
-                picture[shared.within(window)] = painted[shared.within(cell)]
+                picture[where][shared.within(part)] = painted[shared.within(cell)]
         return picture
 
     def _coarse(self, block_y: int, block_x: int, plan: BlockPlan) -> tuple[Tensor, Window]:
@@ -194,13 +227,27 @@ class Scene:
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
         z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim))
+        wrap = self.wrap_cells
         c = coordinates.window_grid(
             latent_window,
             cut=config.cut,
             span_cells=config.patch_cells + config.start_rows - 1,
-            period_cells=config.period_cells,
+            period_cells=wrap or config.period_cells,
+            turns=coordinates.turns_of(wrap, config.period_cells) if wrap else 1,
         )
-        return self._structure(self._features(z_local[None]), self._features(c))[0]
+        network = self._structure if self._styled is None else self._styled.structure(latent_window)
+        return network(self._features(z_local[None]), self._features(c))[0]
+
+    def _compile_styles(self, styles: StyleField) -> StyledNetworks:
+        config = self.model.recipe.generator
+        return StyledNetworks(
+            self.model.generator,
+            styles,
+            dim=config.global_dim,
+            radius=config.structure_radius,
+            dtype=self._dtype,
+            device=self.device,
+        )
 
     def _features(self, x: Tensor) -> Tensor:
         return x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last)
@@ -225,7 +272,8 @@ class Scene:
             return torch.from_numpy(values).to(self.device)
 
         if level == 0:
-            rgb = self._texture(self._features(given[None]), noise)
+            network = self._texture if self._styled is None else self._styled.texture(needed)
+            rgb = network(self._features(given[None]), noise)
         else:
             rgb = self._step(level - 1)(given, noise)
         rows, columns = tile.within(lattices[-1])
@@ -237,6 +285,21 @@ class Scene:
             assert detail is not None
             self._steps[zoom] = compile_detail(detail.to(self.device), zoom, self._dtype)
         return self._steps[zoom]
+
+
+def _wrapped(
+    model: Model, latents: LatentField, styles: StyleField | None, wrap_cells: int
+) -> tuple[LatentField, StyleField | None]:
+    """The fields on a cylinder."""
+    if wrap_cells < 1:
+        raise UsageError(f"a cylinder of {wrap_cells} cells is none; give 1 or more")
+    recipe = model.recipe
+    low_layers = 0 if recipe.detail is None else recipe.detail.low_layers
+    blocks = recipe.generator.blocks
+    return (
+        WrappedLatents(latents, wrap_cells, blocks, low_layers),
+        None if styles is None else styles.wrapped(wrap_cells),
+    )
 
 
 def to_uint8(rgb: Tensor) -> Picture:

@@ -1,0 +1,68 @@
+"""Local edits: the local latents of some boxes of cells, drawn again from other seeds.
+
+Spaces: z_l on the cell lattice. Nothing else of the field changes, so what a box can change of the
+picture is what its latents reach (`rendering.edits`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from infinite_render.errors import RecipeError
+from infinite_render.fields.latents import Array, LatentField
+from infinite_render.geometry import Window
+from infinite_render.noise import Stream, normal
+
+
+class Reseed(NamedTuple):
+    """A box of cells whose local latents are those of the plane of `seed`."""
+
+    window_cell: Window
+    seed: int
+
+
+@dataclass(frozen=True)
+class ReseededLatents:
+    """`inner` with the boxes drawn again; where boxes overlap, the later one holds."""
+
+    inner: LatentField
+    reseeds: tuple[Reseed, ...]
+
+    def z_global(self, dim: int) -> Array:
+        return self.inner.z_global(dim)
+
+    def z_local(self, window_cell: Window, dim: int) -> Array:
+        z_local = self.inner.z_local(window_cell, dim)
+        for box, seed in self.reseeds:
+            shared = box.meet(window_cell)
+            if shared.height and shared.width:
+                rows, columns = shared.within(window_cell)
+                z_local[:, rows, columns] = normal(seed, Stream.LOCAL, *shared, dim)
+        return z_local
+
+    def texture_noise(self, layer: int, window: Window) -> Array:
+        return self.inner.texture_noise(layer, window)
+
+    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
+        return self.inner.detail_noise(step, layer, window)
+
+    def describe(self) -> dict[str, Any]:
+        return {**self.inner.describe(), "reseeds": reseeds_to_plain(self.reseeds)}
+
+
+def reseeds_to_plain(reseeds: Sequence[Reseed]) -> list[list[int]]:
+    """As JSON holds them: [y, x, height, width, seed] each, in cells."""
+    return [[*box, seed % 2**64] for box, seed in reseeds]
+
+
+def reseeds_from_plain(values: Any) -> tuple[Reseed, ...]:
+    """`reseeds_to_plain` read back; RecipeError for anything else."""
+    try:
+        rows = [[int(number) for number in row] for row in values]
+        return tuple(Reseed(Window(y, x, h, w), seed) for y, x, h, w, seed in rows)
+    except (TypeError, ValueError):
+        raise RecipeError(
+            f"reseeds = {values!r} are not boxes of cells, [y, x, height, width, seed] each"
+        ) from None

@@ -1,0 +1,205 @@
+"""Styles as fields: which styles hold at every place of the plane, and in what shares.
+
+A style is a global latent, named by a seed or by an anchor's number. A field gives the shares on
+the lattice of cells; between cells whoever reads them interpolates linearly. One style alone, an
+endless row of anchors or points that divide the plane between them are a ground; shapes
+(`fields.shapes`) lie on top of it.
+
+Spaces, all in cells of the plane, so that a field is the same at every depth: nodes are integers,
+places and distances are floats. Shapes: shares float32 [K,h,w], which sum to 1 at every node.
+Only sums, products and square roots, each exactly rounded: the same bits on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinite_render.geometry import Window
+from infinite_render.noise import Stream, normal
+
+Floats = NDArray[np.float64]
+
+
+class Style(NamedTuple):
+    """The global latent of the plane of `seed`, or of anchor number `anchor` on that plane."""
+
+    seed: int
+    anchor: int | None = None
+
+    def z_global(self, dim: int) -> NDArray[np.float32]:
+        """[dim], about N(0, 1)."""
+        if self.anchor is None:
+            return normal(self.seed, Stream.GLOBAL, 0, 0, 1, 1, dim).reshape(dim)
+        return normal(self.seed, Stream.STYLE, 0, self.anchor, 1, 1, dim).reshape(dim)
+
+
+class Blend(NamedTuple):
+    """The styles that hold somewhere in a window of nodes, and their shares [K,h,w] there."""
+
+    styles: tuple[Style, ...]
+    shares: NDArray[np.float32]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether a single style holds everywhere in the window."""
+        return len(self.styles) == 1
+
+
+class StyleField(Protocol):
+    """What a renderer asks of the styles."""
+
+    def blend(self, window_cell: Window) -> Blend:
+        """The styles over a window of nodes; a share is the same whatever the window."""
+
+    def wrapped(self, period_cells: int) -> StyleField:
+        """The same field on a cylinder of `period_cells`."""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that tell this field from every other; part of a picture's identity."""
+
+
+def smooth(t: Floats) -> Floats:
+    """t clipped to [0, 1], then 3 t^2 - 2 t^3: from 0 to 1 without a kink."""
+    t = np.clip(t, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def nodes(window_cell: Window) -> tuple[Floats, Floats]:
+    """Rows [h,1] and columns [1,w] of a window of nodes."""
+    y, x, height, width = window_cell
+    rows, columns = np.arange(y, y + height), np.arange(x, x + width)
+    return rows[:, None].astype(np.float64), columns[None].astype(np.float64)
+
+
+def gather(parts: Sequence[tuple[Style, Floats]]) -> Blend:
+    """Shares [h,w] by style, which need not sum to 1 -> a blend, without what holds nowhere."""
+    held: dict[Style, Floats] = {}
+    for style, share in parts:
+        if share.any():
+            held[style] = held[style] + share if style in held else share
+    # Sorted, and added one by one: a node's sum must not depend on what else the window holds, and
+    # numpy's own groups its terms by the shape of the array.
+    styles = sorted(held, key=lambda style: (style.seed, style.anchor is not None, style.anchor))
+    total = sum(held[style] for style in styles)
+    shares = np.stack([held[style] / total for style in styles], dtype=np.float32)
+    return Blend(tuple(styles), shares)
+
+
+@dataclass(frozen=True)
+class OneStyle:
+    """One style everywhere."""
+
+    style: Style
+
+    def blend(self, window_cell: Window) -> Blend:
+        return Blend((self.style,), np.ones((1, *window_cell[2:]), np.float32))
+
+    def wrapped(self, period_cells: int) -> Self:
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "one", "seed": self.style.seed}
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """An endless row of random styles, one every `spacing` cells, blended between neighbours.
+
+    Anchor i stands at x = i spacing, for every integer i of either sign. On a cylinder the spacing
+    is the nearest that divides it.
+    """
+
+    seed: int
+    spacing: float
+    period_cells: int | None = None
+
+    def blend(self, window_cell: Window) -> Blend:
+        _, x = nodes(window_cell)
+        period, count, spacing = self.period_cells, None, self.spacing
+        if period is not None:
+            count = self._count(period)
+            x, spacing = x % period, period / count
+        place = x / spacing
+        before = np.floor(place)
+        after = smooth(place - before)
+        parts = []
+        for number in sorted({n + step for n in np.unique(before).tolist() for step in (0, 1)}):
+            share = np.where(before == number, 1 - after, np.where(before == number - 1, after, 0))
+            anchor = int(number) if count is None else int(number) % count
+            parts.append((Style(self.seed, anchor), share + np.zeros((window_cell.height, 1))))
+        return gather(parts)
+
+    def wrapped(self, period_cells: int) -> Self:
+        return replace(self, period_cells=period_cells)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "anchors", "seed": self.seed, "spacing": self.spacing}
+
+    def _count(self, period_cells: int) -> int:
+        return max(1, round(period_cells / self.spacing))
+
+
+class StyledPoint(NamedTuple):
+    """A place of the plane and its style."""
+
+    y: float
+    x: float
+    style: Style
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points that divide the plane: each place has the style of the nearest, blended at borders.
+
+    A point whose distance exceeds the nearest one's by t < fade has weight smooth(1 - t / fade);
+    where two meet, the change from one to the other is `fade` cells wide.
+    """
+
+    points: tuple[StyledPoint, ...]
+    fade: float
+    period_cells: int | None = None
+
+    def blend(self, window_cell: Window) -> Blend:
+        y, x = nodes(window_cell)
+        if self.period_cells is not None:
+            x = x % self.period_cells
+        near = self._near(window_cell)
+        across = self._across(x[..., None] - self._places[near, 1])  # [1,w,K]
+        down = y[..., None] - self._places[near, 0]  # [h,1,K]
+        distance = np.sqrt(down * down + across * across)  # [h,w,K]
+        beyond = distance - distance.min(axis=2, keepdims=True)
+        weight = smooth(1 - beyond / self.fade)
+        return gather([(self.points[i].style, weight[..., k]) for k, i in enumerate(near)])
+
+    def wrapped(self, period_cells: int) -> Self:
+        return replace(self, period_cells=period_cells)
+
+    def describe(self) -> dict[str, Any]:
+        rows = [[point.y, point.x, point.style.seed] for point in self.points]
+        return {"kind": "points", "fade": self.fade, "points": rows}
+
+    @cached_property
+    def _places(self) -> Floats:
+        """(y, x) of every point, [N,2]."""
+        return np.array([point[:2] for point in self.points], np.float64)
+
+    def _across(self, dx: Floats) -> Floats:
+        """Distances along x, by the shorter way round."""
+        period = self.period_cells
+        return dx if period is None else (dx + period / 2) % period - period / 2
+
+    def _near(self, window_cell: Window) -> NDArray[np.intp]:
+        """The points that can have a weight in the window: a scan of all, 10 us a thousand."""
+        half_y, half_x = (window_cell.height - 1) / 2, (window_cell.width - 1) / 2
+        down = np.abs(self._places[:, 0] - (window_cell.y + half_y))
+        across = np.abs(self._across(self._places[:, 1] - (window_cell.x + half_x)))
+        least = np.maximum(down - half_y, 0) ** 2 + np.maximum(across - half_x, 0) ** 2
+        most = (down + half_y) ** 2 + (across + half_x) ** 2
+        bound = np.sqrt(most.min()) + self.fade
+        return np.flatnonzero(np.sqrt(least) <= bound + 1e-6)

@@ -1,0 +1,113 @@
+"""The compiled networks of a scene: for a window of cells, those of the styles that hold there.
+
+Where one style holds, they are the plain folded ones of that style, the same as for a scene of that
+style alone; where styles meet, the blended ones. Which of the two follows from the window and the
+style field alone, so that a pixel does not depend on what was painted around it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeVar
+
+import torch
+
+from infinite_render.fields.styles import Blend, Style, StyleField
+from infinite_render.geometry import Window
+from infinite_render.nn.generator import Generator
+from infinite_render.rendering.blended import (
+    BlendedBlock,
+    BlendedStructure,
+    BlendedTexture,
+    blend_structure,
+    blend_texture,
+)
+from infinite_render.rendering.compiled import (
+    CompiledStructure,
+    CompiledTexture,
+    compile_generator,
+)
+
+_KEPT = 8  # sets of styles whose compiled weights are kept: neighbouring cells mostly share one
+
+T = TypeVar("T")
+Structure = CompiledStructure | BlendedStructure
+Texture = CompiledTexture | BlendedTexture
+
+
+class StyledNetworks:
+    """The generator compiled for the styles of a field, as they are asked for.
+
+    Safe from several threads of `SingleThreads`; `dim` is that of z_g, `radius` the structure's.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        styles: StyleField,
+        *,
+        dim: int,
+        radius: int,
+        dtype: torch.dtype,
+        device: str,
+    ) -> None:
+        self._generator, self._styles = generator, styles
+        self._dim, self._radius, self._dtype, self._device = dim, radius, dtype, device
+        self._kept: OrderedDict[tuple[str, tuple[Style, ...]], Any] = OrderedDict()
+        self._lock = Lock()
+
+    def structure(self, latent_window: Window) -> Structure:
+        """The structure synthesizer over a window of z_l, in cells."""
+        blend = self._styles.blend(latent_window)
+        if blend.is_one:
+            return self._plain(blend)[0]
+        network = self._generator.structure
+        layers = self._once(
+            "structure",
+            blend,
+            lambda: blend_structure(network, self._z_global(blend), self._dtype),
+        )
+        nodes = torch.from_numpy(blend.shares).to(self._device)
+        return BlendedStructure(layers, nodes, latent_window, self._radius, network.coordinates)
+
+    def texture(self, window_cell: Window) -> Texture:
+        """The texture synthesizer over a window of z_s, in cells."""
+        blend = self._styles.blend(window_cell)
+        if blend.is_one:
+            return self._plain(blend)[1]
+        blocks = self._once("texture", blend, lambda: self._blended_texture(blend))
+        nodes = torch.from_numpy(blend.shares).to(self._device)
+        return BlendedTexture(blocks, nodes, window_cell)
+
+    def _plain(self, blend: Blend) -> tuple[CompiledStructure, CompiledTexture]:
+        return self._once(
+            "plain",
+            blend,
+            lambda: compile_generator(self._generator, self._z_global(blend)[0], self._dtype),
+        )
+
+    def _blended_texture(self, blend: Blend) -> tuple[BlendedBlock, ...]:
+        w = self._generator.style(self._z_global(blend))
+        return blend_texture(self._generator.texture, w, self._dtype)
+
+    def _z_global(self, blend: Blend) -> torch.Tensor:
+        """Global latents of the styles, [K,D]."""
+        rows = [torch.from_numpy(style.z_global(self._dim)) for style in blend.styles]
+        return torch.stack(rows).to(self._device)
+
+    def _once(self, what: str, blend: Blend, compiled: Callable[[], T]) -> T:
+        """What was compiled for these styles before, or is now."""
+        key = what, blend.styles
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                kept: T = self._kept[key]
+                return kept
+        made = compiled()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return made
