@@ -54,7 +54,7 @@ PARTS = ("patches", "scales", "seams", "repetition", "memory")
 )
 @option(
     "--scale-samples",
-    type=Whole(2, such_as=250),
+    type=Whole(4, such_as=250),
     default=250,
     show_default=True,
     help="Frames rendered at each scale.",

@@ -182,7 +182,8 @@ def kernel_figure(real: Features, features: Features, replicates: int, seed: int
         here = weights[:, start : start + ROWS]
         own = np.diagonal(block[:, start:])
         within += ((here @ block) * weights).sum(axis=1) - (np.square(here) * own).sum(axis=1)
-    pairs = weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1)
+    # A resample of one sample alone, which happens with very few, has no pair.
+    pairs = np.maximum(weights.sum(axis=1) ** 2 - np.square(weights).sum(axis=1), 1)
     values = within_real / (m * (m - 1)) + within / pairs - 2 * weights @ across / (m * n)
     return Figure.around(float(values[0]), _deviation(list(values[1:])), n, m)
 

@@ -51,6 +51,7 @@ from infinite_render.rendering.workers import choose_device, choose_precision
 
 Part = Literal["patches", "scales", "seams", "repetition", "memory"]
 PARTS: tuple[Part, ...] = get_args(Part)
+LEAST_IN_BAND = 4  # samples in a vertical band, or frames of a scale
 Subject = ModelPainter | ImageFolder
 Steps = Generator[Progress, None, SubjectReport]
 
@@ -83,8 +84,8 @@ class Settings:
                     f"--only {part} is unknown; use {', '.join(PARTS)}{nearest(part, PARTS)}"
                 )
         for option, value, least in (
-            ("--samples", self.samples, 16),
-            ("--scale-samples", self.scale_samples, 2),
+            ("--samples", self.samples, max(16, LEAST_IN_BAND * self.bands)),
+            ("--scale-samples", self.scale_samples, LEAST_IN_BAND),
             ("--bands", self.bands, 1),
             ("--workers", self.workers, 1),
             ("--seed", self.seed, 0),

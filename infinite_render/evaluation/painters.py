@@ -66,7 +66,8 @@ def draw_samples(
     """`count` samples (seed, row, column), a function of `seed` alone."""
     rng = np.random.default_rng([seed, count])
     seeds = rng.integers(0, 2**63, count)
-    rows, columns = rng.integers(0, view.rows, count), rng.integers(0, period_cells, count)
+    rows = rng.permutation(np.arange(count) % view.rows)  # every row as often, to one
+    columns = rng.integers(0, period_cells, count)
     return list(zip(seeds.tolist(), rows.tolist(), columns.tolist(), strict=True))
 
 

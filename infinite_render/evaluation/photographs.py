@@ -10,7 +10,6 @@ Pictures are uint8 [N,H,W,3]; every draw follows from its seed alone.
 
 from __future__ import annotations
 
-import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +87,9 @@ class Photographs:
         return len(self.pictures)
 
     def patches(self, view: View, count: int, seed: int) -> Cuts:
-        """`count` patches: photographs in turn, all rows, columns and mirror images at random."""
+        """`count` patches: photographs and rows in turn, columns and mirror images at random."""
         rng = np.random.default_rng([seed, count, view.patch_px])
-        row = rng.integers(0, view.rows, count)
+        row = rng.permutation(np.arange(count) % view.rows)
         y_px = np.array([view.patch_y_px(value) for value in row.tolist()], np.int64)
         return self._draw(view.patch_px, row, y_px, rng)
 
@@ -145,7 +144,6 @@ def halves(source: Integers, seed: int) -> tuple[npt.NDArray[np.bool_], npt.NDAr
     return inside, ~inside
 
 
-@functools.lru_cache(maxsize=4)
 def read_photographs(folder: Path, image_px: int, seed: int = 0) -> Photographs:
     """Decode the photographs of a folder to `image_px` of height.
 

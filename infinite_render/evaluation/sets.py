@@ -67,7 +67,7 @@ def features_of_cuts(
     def measure(part: slice) -> Features:
         return space(photographs.pixels(cuts, part))
 
-    parts = yield from in_threads(measure, _parts(len(cuts)), workers, phase, BATCH)
+    parts = yield from in_threads(measure, _parts(len(cuts)), workers, phase, len(cuts))
     features = np.concatenate(parts)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def painted_patches(
         pixels = painter.patches(samples[part])
         return space(pixels), thumbnails(pixels)
 
-    parts = yield from in_threads(measure, _parts(count), workers, "patches", BATCH)
+    parts = yield from in_threads(measure, _parts(count), workers, "patches", count)
     features, thumbs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Measured(features, thumbs, np.array([row for _, row, _ in samples]))
 

@@ -23,15 +23,16 @@ class Progress(NamedTuple):
 
 
 def in_threads(
-    work: Callable[[J], R], jobs: Sequence[J], workers: int, phase: str, weight: int = 1
+    work: Callable[[J], R], jobs: Sequence[J], workers: int, phase: str, total: int | None = None
 ) -> Generator[Progress, None, list[R]]:
-    """Results of `work` in the order of `jobs`; `weight` is what one job counts in the progress."""
+    """Results of `work` in the order of `jobs`; progress counts to `total`, by default the jobs."""
     results: list[R] = []
-    yield Progress(phase, 0, len(jobs) * weight)
+    total = len(jobs) if total is None else total
+    yield Progress(phase, 0, total)
     with SingleThreads(workers) as pool:
         for result in pool.map(work, jobs):
             results.append(result)
-            yield Progress(phase, len(results) * weight, len(jobs) * weight)
+            yield Progress(phase, total * len(results) // len(jobs), total)
     return results
 
 
