@@ -23,7 +23,7 @@ class DetailRecipe:
     interval_images: int = 4_000  # between two checkpoints and sheets
     seed: int = 0
     crps: float = 4.0  # weight of the pixel term (continuous ranked probability score)
-    spread: float = 0.5  # of two draws, in that score; 1: its proper form, less: surer, crisper
+    spread: float = 0.9  # of two draws, in that score; 1: its proper form, less: surer, crisper
     adversarial: float = 0.06  # weight of the adversarial term
     plain_images: int = 16_000  # patches shown first, without noise or critic: mean |X - y| alone
     ramp_images: int = 1600  # after them, the adversarial weight grows from 0 over so many
