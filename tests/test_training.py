@@ -32,6 +32,7 @@ from infinite_render.training.recipes import AugmentConfig, CriticConfig, TrainR
 from infinite_render.training.state import State, build_state
 
 CPU = torch.device("cpu")
+PHOTOGRAPHS = 6
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_landscapes(tmp_path_factory.mktemp("photographs"), 6)
+    return write_landscapes(tmp_path_factory.mktemp("photographs"), PHOTOGRAPHS)
 
 
 def run(data: Path, recipe: TrainRecipe, out: Path, **options: object) -> list[events.Event]:
@@ -63,8 +64,10 @@ def newest(out: Path) -> tuple[str, int]:
     return digest.hexdigest(), images
 
 
-def stop_after(images: int, recipe: TrainRecipe) -> Callable[[], bool]:
-    asked = iter(range(recipe.batch, 10**9, recipe.batch))
+def stop_after(images: int, recipe: TrainRecipe, out: Path) -> Callable[[], bool]:
+    """A stop once so many more images were shown; it is asked at every reading and step."""
+    readings = 0 if (out / "cache").is_dir() else PHOTOGRAPHS
+    asked = iter(range(recipe.batch * (1 - readings), 10**9, recipe.batch))
     return lambda: next(asked) >= images
 
 
@@ -81,9 +84,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         )
     run(photographs, recipe, tmp_path / "whole")
     out = tmp_path / "parts"
-    for images in (24, 40):  # between two intervals, and again
-        last = run(photographs, recipe, out, should_stop=stop_after(images, recipe))[-1]
-        assert isinstance(last, events.Stopped)
+    for more, images in ((24, 24), (32, 56)):  # between two intervals, and again
+        last = run(photographs, recipe, out, should_stop=stop_after(more, recipe, out))[-1]
+        assert last == events.Stopped(images, out)
     assert isinstance(run(photographs, recipe, out)[-1], events.Finished)
     assert newest(out) == newest(tmp_path / "whole")
     models = [load_model(tmp_path / name / "model").digest for name in ("whole", "parts")]
@@ -176,7 +179,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_named(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
     recipe, out = toy_recipe(), tmp_path / "run"
-    run(photographs, recipe, out, should_stop=stop_after(32, recipe))
+    run(photographs, recipe, out, should_stop=stop_after(32, recipe, out))
     before = newest(out)
     healthy = getattr(losses, term)
     monkeypatch.setattr(losses, term, lambda *a, **k: healthy(*a, **k) * float("nan"))
@@ -207,7 +210,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_whole(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, out = toy_recipe(), tmp_path / "run"
-    run(photographs, recipe, out, should_stop=stop_after(32, recipe))
+    run(photographs, recipe, out, should_stop=stop_after(32, recipe, out))
     before = newest(out)
 
     def full(path: Path, content: bytes) -> None:
