@@ -5,7 +5,6 @@ Spaces: px of the plane of a depth, cells of the local latents.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import json
 import re
@@ -14,7 +13,7 @@ from typing import Any
 
 from infinite_render.config import ModelRecipe, parse_toml
 from infinite_render.errors import ModelError, nearest
-from infinite_render.geometry import Span, spans_needed
+from infinite_render.geometry import Span
 from infinite_render.models import CARD, RECIPE, Model, find_model, known_models, load_model
 from infinite_render.rendering.exports import FORMS, size_on_disk
 from infinite_render.rendering.plan import BlockPlan, max_depth
@@ -83,11 +82,10 @@ def describe_model(model: Model) -> tuple[str, Rows]:
 
 def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
     plan = BlockPlan(recipe.generator, recipe.render, recipe.detail, depth)
-    reach = affected_px(plan)
     return (
         f"depth {depth}",
         f"{plan.ideal_macs_per_px / 1e3:.1f} kMAC a pixel, times {plan.waste:.3f}; "
-        f"one latent reaches {reach.size} px",
+        f"one latent reaches {plan.reach_px.size} px",
     )
 
 
@@ -101,18 +99,7 @@ def _deepest(recipe: ModelRecipe) -> int:
 
 def affected_px(plan: BlockPlan) -> Span:
     """The px of the plan's depth, along one axis, that the local latent of cell 0 can change."""
-
-    def cells(px: int) -> Span:
-        span = Span(px, px + 1)
-        for level in range(plan.depth, -1, -1):
-            span = spans_needed(plan.stage(level), span)[0]
-        return spans_needed(plan.structure, span)[0]
-
-    far = 64 * (plan.generator.structure_margin_cells + 8) << (plan.generator.blocks + plan.depth)
-    px = range(-far, far)
-    first = px[bisect.bisect_left(px, 1, key=lambda p: cells(p).stop)]
-    stop = px[bisect.bisect_left(px, 1, key=lambda p: cells(p).start)]
-    return Span(first, stop)
+    return plan.reach_px
 
 
 def _licence(card: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infinite_render.cli import console
+from infinite_render.cli.fields import FIELD_OPTIONS, field_options, fields_of
 from infinite_render.cli.options import (
     FILE,
     SIZE,
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
     from infinite_render.rendering.canvas import Canvas
 
 # What a recipe says already; `device` and `model` may be given to say where they are.
-_IN_RECIPE = ("width", "height", "seed", "origin", "depth", "precision")
+_IN_RECIPE = ("width", "height", "seed", "origin", "depth", "precision", *FIELD_OPTIONS)
 
 
 @click.command(
     epilog=example(
         "infrender generate --width 4096 --height 1024 --seed 7 wall.tif",
+        "infrender generate --width 4096 --height 1024 --anchors 1024 --wrap x around.tif",
         "infrender generate --recipe wall.tif again.png",
     )
 )
@@ -61,6 +63,7 @@ _IN_RECIPE = ("width", "height", "seed", "origin", "depth", "precision")
     default=None,
     help="How often the plane is made twice as fine.  [default: by the height]",
 )
+@field_options
 @workers_option
 @device_option
 @precision_option
@@ -147,7 +150,7 @@ def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
     from infinite_render.geometry import Window
     from infinite_render.models import load_model
     from infinite_render.rendering.canvas import Canvas
-    from infinite_render.rendering.plan import default_depth
+    from infinite_render.rendering.plan import check_depth, default_depth
     from infinite_render.rendering.recipe import read_recipe
     from infinite_render.rendering.repaint import canvas_of
     from infinite_render.rendering.scene import Scene
@@ -167,9 +170,12 @@ def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
     depth = given["depth"]
     if depth is None:
         depth = default_depth(recipe.generator, recipe.render, recipe.detail, given["height"])
-    scene = Scene(model, seed=given["seed"], precision=given["precision"], device=given["device"])
+    check_depth(recipe.generator, recipe.render, recipe.detail, depth)
     y, x = given["origin"]
-    return Canvas(scene, Window(y, x, given["height"], given["width"]), depth)
+    window = Window(y, x, given["height"], given["width"])
+    fields = fields_of(given, window, recipe.generator.stride << depth)
+    scene = Scene(model, precision=given["precision"], device=given["device"], **fields)
+    return Canvas(scene, window, depth)
 
 
 def _warn_of_slowness(canvas: Canvas, quiet: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import Array, LatentField
-from infinite_render.geometry import Window
+from infinite_render.geometry import Window, cover, turns
 from infinite_render.noise import Stream, normal
 
 
@@ -50,6 +50,21 @@ class ReseededLatents:
 
     def describe(self) -> dict[str, Any]:
         return {**self.inner.describe(), "reseeds": reseeds_to_plain(self.reseeds)}
+
+
+def reseed_box(
+    window_px: Window, seed: int, cell_px: int, wrap_cells: int | None = None
+) -> list[Reseed]:
+    """All cells of `cell_px` that meet a box of the plane; on a cylinder, cut at its seam.
+
+    >>> reseed_box(Window(0, 100, 8, 100), 5, 64)
+    [Reseed(window_cell=Window(y=0, x=1, height=1, width=3), seed=5)]
+    """
+    rows, columns = cover(window_px.y_span, cell_px), cover(window_px.x_span, cell_px)
+    width = len(columns) if wrap_cells is None else min(len(columns), wrap_cells)
+    cells = Window(rows.start, columns.start, len(rows), width)
+    parts = [(cells, slice(0))] if wrap_cells is None else turns(cells, wrap_cells)
+    return [Reseed(part, seed) for part, _ in parts]
 
 
 def reseeds_to_plain(reseeds: Sequence[Reseed]) -> list[list[int]]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from infinite_render.errors import InfrenderError, UnreadableBlocks, UsageError
 from infinite_render.geometry import Window
 from infinite_render.rendering.bands import Bands
+from infinite_render.rendering.edits import adopt, blocks_reached, edited_cells
 from infinite_render.rendering.exports import (
     DEFAULT_COMPRESSION,
     DEFAULT_QUALITY,
@@ -95,8 +96,12 @@ class Canvas:
     def open_store(self, path: Path, pixel_size_um: float | None = None) -> CanvasStore:
         """The store of this canvas at `path`, made or gone on with.
 
+        A store that differs by local edits alone becomes this canvas's; what they reach is dropped.
         Raises IdentityMismatch for a store of another picture, with both values.
         """
+        if self.edits_of(path):
+            with open_store(path, "r+") as store:
+                self._adopt(store)
         block_px = self.scene.block_px
         return open_or_create(
             path,
@@ -107,6 +112,22 @@ class Canvas:
             identity=self.recipe.store_identity,
             pixel_size_um=pixel_size_um,
         )
+
+    def edits_of(self, path: Path) -> list[Window]:
+        """The boxes of cells in which alone the store at `path` shows another picture; or none."""
+        if not path.is_dir() or not any(path.iterdir()):
+            return []
+        with open_store(path) as store:
+            if (store.height, store.width) != self.window[2:]:
+                return []
+            return edited_cells(store.identity, self.recipe.store_identity) or []
+
+    def _adopt(self, store: CanvasStore) -> None:
+        identity, plan = self.recipe.store_identity, self.scene.plan(self.depth)
+        boxes = edited_cells(store.identity, identity) or []
+        reached = [plan.affected(box) for box in boxes]
+        wrap_px = self.scene.wrap_px(self.depth)
+        adopt(store, identity, list(blocks_reached(store, self.window, reached, wrap_px)))
 
 
 def store_of(out: Path, asked: Path | None = None) -> Path:
@@ -259,7 +280,8 @@ def prepare(
 ) -> bool:
     """Check, before anything is written, that `out` can be painted; False when it already is.
 
-    `overwrite` removes what stands in the way: the target, and a store of another picture.
+    `overwrite` removes what stands in the way: the target, and a store of another picture, but not
+    one that differs from the target's by local edits alone.
     Raises OutputError (form, place, permission, disk, a target that is not this picture) or
     IdentityMismatch (a store of another picture).
     """
@@ -276,10 +298,11 @@ def prepare(
     if path.exists():
         with open_store(path) as store:  # a StoreError where it is none of ours: never removed
             share_left = _share_left(store)
-        if overwrite:
+        edited = bool(canvas.edits_of(path))
+        if overwrite and not (edited and form is not STORE):
             discard_store(path)
             share_left = 1.0
-        else:
+        elif not edited:
             canvas.open_store(path).close()
     need = share_left * plan_bytes(STORE, height, width)
     if store_path is not None and not path.exists():

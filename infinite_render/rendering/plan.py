@@ -11,6 +11,7 @@ shifted, and every tensor of one block has the shape it has in all others.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from itertools import pairwise
 from infinite_render.config import DetailConfig, GeneratorConfig, RenderConfig
 from infinite_render.errors import UsageError
 from infinite_render.geometry import (
+    Span,
     Stage,
     Window,
     detail_stage,
     pieces,
+    spans_needed,
     structure_stage,
     texture_stage,
     window_needed,
@@ -113,6 +116,40 @@ class BlockPlan:
     def latent_window(self, structure_window: Window) -> Window:
         """The window of z_l and c, in cells, that a window of z_s reads."""
         return window_needed(self.structure, structure_window)
+
+    @cached_property
+    def reach_px(self) -> Span:
+        """The px, along one axis, that the local latent of cell 0 can change: nothing beyond."""
+
+        def cells(px: int) -> Span:
+            span = Span(px, px + 1)
+            for level in range(self.depth, -1, -1):
+                span = spans_needed(self.stage(level), span)[0]
+            return spans_needed(self.structure, span)[0]
+
+        config = self.generator
+        far = 64 * (config.structure_margin_cells + 8) << (config.blocks + self.depth)
+        px = range(-far, far)
+        first = px[bisect.bisect_left(px, 1, key=lambda p: cells(p).stop)]
+        stop = px[bisect.bisect_left(px, 1, key=lambda p: cells(p).start)]
+        return Span(first, stop)
+
+    def affected(self, window_cell: Window) -> Window:
+        """The px that the local latents of a window of cells, or styles at its nodes, can change.
+
+        Latents change no bit beyond. Styles change the rounding of their whole blocks, which the
+        blended networks paint then in place of the plain ones.
+        """
+        near = 0 if self.generator.structure_margin_cells else 1
+        stride_px = self.generator.stride << self.depth
+
+        def reached(span: Span) -> Span:
+            first, last = span.start - near, span.stop - 1 + near
+            return Span(
+                self.reach_px.start + first * stride_px, self.reach_px.stop + last * stride_px
+            )
+
+        return Window.of(reached(window_cell.y_span), reached(window_cell.x_span))
 
     def tiles(self, window: Window) -> Iterator[Window]:
         """A window of one level cut into the pieces a stage paints alone; a block into cells."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from infinite_render.errors import IdentityMismatch, ModelError, RecipeError
+from infinite_render.fields.described import styles_from_plain
+from infinite_render.fields.latents import LatentField, SeededLatents
+from infinite_render.fields.reseeded import ReseededLatents, reseeds_from_plain
 from infinite_render.models import load_model
 from infinite_render.rendering.canvas import Canvas
 from infinite_render.rendering.layout import differences
@@ -36,6 +39,7 @@ def canvas_of(
         name, seed = str(there["model"]), int(there["seed"])
         depth, precision = int(there["depth"]), str(there["precision"])
         place = device or str(there["device"])
+        wrap_cells = None if "wrap_cells" not in there else int(there["wrap_cells"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(f"{source} is no recipe that can be painted again: {error}") from None
     try:
@@ -46,7 +50,17 @@ def canvas_of(
         raise ModelError(
             f"{error} (it was painted by {name!r}: say where it is by --model)"
         ) from None
-    scene = Scene(loaded, seed=seed, precision=precision, device=place)
+    latents: LatentField = SeededLatents(seed)
+    if "reseeds" in there:
+        latents = ReseededLatents(latents, reseeds_from_plain(there["reseeds"]))
+    scene = Scene(
+        loaded,
+        precision=precision,
+        device=place,
+        latents=latents,
+        styles=styles_from_plain(there["styles"]) if "styles" in there else None,
+        wrap_cells=wrap_cells,
+    )
     canvas = Canvas(scene, recipe.window, depth)
     for key, old, new in differences(there, scene.identity(depth)):
         if key == "model" or (other_machine and key in MACHINE):

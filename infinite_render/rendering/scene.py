@@ -105,6 +105,7 @@ class Scene:
 
     def wrap_px(self, depth: int) -> int | None:
         """The period of the cylinder in px of a depth; None for the endless plane."""
+        self.plan(depth)  # an error where there is no such depth
         stride_px = self.model.recipe.generator.stride << depth
         return None if self.wrap_cells is None else self.wrap_cells * stride_px
 

@@ -1,0 +1,49 @@
+"""From the plain values in a picture's identity back to the style field they describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infinite_render.errors import RecipeError
+from infinite_render.fields.shapes import Disc, Polygon, Shape, Shapes
+from infinite_render.fields.styles import (
+    Anchors,
+    OneStyle,
+    Points,
+    Style,
+    StyledPoint,
+    StyleField,
+)
+
+
+def styles_from_plain(values: Any) -> StyleField:
+    """What `describe` of a style field gave, read back; RecipeError for anything else."""
+    try:
+        return _field(values)
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise RecipeError(f"styles = {str(values)[:60]} ... describe no style field") from None
+
+
+def _field(values: Any) -> StyleField:
+    kind = values["kind"]
+    if kind == "one":
+        return OneStyle(Style(int(values["seed"])))
+    if kind == "anchors":
+        return Anchors(int(values["seed"]), float(values["spacing"]))
+    if kind == "points":
+        rows = values["points"]
+        points = tuple(StyledPoint(float(y), float(x), Style(int(seed))) for y, x, seed in rows)
+        return Points(points, float(values["fade"]))
+    if kind == "shapes":
+        shapes = tuple(_shape(shape) for shape in values["shapes"])
+        return Shapes(_field(values["ground"]), shapes, float(values["fade"]))
+    raise ValueError(kind)
+
+
+def _shape(values: Any) -> Shape:
+    style = Style(int(values["seed"]))
+    if "disc" in values:
+        y, x, radius = map(float, values["disc"])
+        return Disc(y, x, radius, style)
+    rings = [[(float(y), float(x)) for y, x in ring] for ring in values["rings"]]
+    return Polygon(tuple(tuple(ring) for ring in rings), style)
