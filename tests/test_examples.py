@@ -35,6 +35,19 @@ def test_an_example_paints_a_store_and_exports_it(
     assert "120 of 120 rows" in said
 
 
+def test_an_example_blends_three_styles(tmp_path: Path) -> None:
+    assert example("04_styles.py")(tmp_path, 40, 60).stat().st_size > 1000
+
+
+def test_an_example_edits_a_box_and_nothing_else() -> None:
+    assert example("05_edit.py")(8) is True
+
+
+def test_an_example_closes_a_panorama(tmp_path: Path) -> None:
+    path = example("06_panorama.py")(tmp_path, 40, 512)
+    assert tifffile.imread(path).shape == (40, 512, 3)
+
+
 def test_no_example_is_forgotten() -> None:
     here = Path(__file__).read_text()
     assert EXAMPLES
