@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ from infinite_render.geometry import (
 )
 from infinite_render.nn.coordinates import turns_of, window_grid
 from infinite_render.nn.ops import ModulatedConv, activate, center_crop, skip_up, up_conv
+from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.scene import Picture, Scene, to_uint8
+from infinite_render.rendering.store import open_store
 
 POINTS = Points(
     tuple(StyledPoint(y, x, Style(i)) for i, (y, x) in enumerate([(3, 4), (9.5, 30), (20, 8)])),
@@ -200,6 +203,23 @@ def test_a_cylinder_is_the_same_after_a_turn(wrap: int, depth: int) -> None:
         for turns in (-3, 1, 10**9):
             again = scene(field, wrap).render(-20, turns * period - 30, 90, 100, depth=depth)
             assert sha(again) == first
+
+
+@pytest.mark.parametrize("wrap", [None, 50])
+def test_a_fused_canvas_has_one_hash(tmp_path: Path, wrap: int | None) -> None:
+    window = Window(-64, 64, 300, 400)
+    seen = {sha(scene(FIELDS["shapes"], wrap).render(*window))}
+    for workers, order in ((1, list), (2, lambda blocks: list(blocks)[::-1])):
+        out = tmp_path / f"{workers}.zarr"
+        canvas = Canvas(scene(FIELDS["shapes"], wrap), window)
+        steps = paint_canvas(canvas, out, workers=workers, order=order)
+        for _ in range(3):
+            next(steps)
+        steps.close()  # killed half way, and gone on with
+        list(paint_canvas(canvas, out, workers=workers, order=order))
+        with open_store(out) as store:
+            seen.add(sha(store.read(0, 0, *window[2:])))
+    assert len(seen) == 1
 
 
 def test_where_one_style_holds_the_picture_is_the_plain_one_of_that_style() -> None:
