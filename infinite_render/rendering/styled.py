@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from infinite_render.fields.styles import Blend, Style, StyleField
 from infinite_render.geometry import Window
@@ -35,6 +38,11 @@ _KEPT = 8  # sets of styles whose compiled weights are kept: neighbouring cells 
 T = TypeVar("T")
 Structure = CompiledStructure | BlendedStructure
 Texture = CompiledTexture | BlendedTexture
+
+
+@lru_cache(maxsize=4096)  # neighbouring blocks share many of their styles
+def _z_global(style: Style, dim: int) -> NDArray[np.float32]:
+    return style.z_global(dim)
 
 
 class StyledNetworks:
@@ -94,8 +102,8 @@ class StyledNetworks:
 
     def _z_global(self, blend: Blend) -> torch.Tensor:
         """Global latents of the styles, [K,D]."""
-        rows = [torch.from_numpy(style.z_global(self._dim)) for style in blend.styles]
-        return torch.stack(rows).to(self._device)
+        rows = np.stack([_z_global(style, self._dim) for style in blend.styles])
+        return torch.from_numpy(rows).to(self._device)
 
     def _once(self, what: str, blend: Blend, compiled: Callable[[], T]) -> T:
         """What was compiled for these styles before, or is now."""
