@@ -266,7 +266,7 @@ def test_a_report_holds_every_figure_and_becomes_json(reports: list[Report]) -> 
     assert (model.name, images.name[:5]) == ("random", "twice")
     assert [row.scale for row in model.scales] == [1, 2]
     assert [row.scale for row in images.scales] == [2]
-    assert len(model.bands) == len(report.floors[0].bands) == 3
+    assert len(model.bands) == len(report.floors[0].halves.bands) == 3
     assert model.patches.frechet.samples == 32
     assert model.seams.low < 1 < model.seams.high
     plain = json.loads(report.to_json())
@@ -274,13 +274,15 @@ def test_a_report_holds_every_figure_and_becomes_json(reports: list[Report]) -> 
     assert plain["seed"] == 0
     table = report.table()
     assert len({len(row) for row in table}) == 1
-    assert table[0] == ("", "photographs", "random", images.name)
+    assert table[0] == ("", "other crops", "other half", "random", images.name)
 
 
 def test_photographs_are_far_nearer_to_photographs_than_noise_is(reports: list[Report]) -> None:
     """The floor, and photographs posing as another system's pictures, against random weights."""
     floor, (model, images) = reports[0].floors[0], reports[0].subjects
-    assert floor.patches.kernel.value < 0.2 * model.patches.kernel.value
+    for photographs in (floor.crops, floor.halves):
+        assert photographs.patches.kernel.value < 0.2 * model.patches.kernel.value
+        assert photographs.patches.frechet.value < model.patches.frechet.value
     assert images.scales[0].distances.kernel.value < 0.2 * model.scales[1].distances.kernel.value
     assert images.scales[0].distances.frechet.value < model.scales[1].distances.frechet.value
 
@@ -348,7 +350,7 @@ def test_the_command_prints_a_table_and_writes_json(data: Path, tmp_path: Path) 
     assert result.stdout.splitlines()[0].startswith("Frechet distance (EfficientNet-Lite0)")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["subjects"][0]["patches"]["frechet"]["value"] > 0
-    assert done(*common, "--markdown").stdout.splitlines()[3] == "|---|---|---|"
+    assert done(*common, "--markdown").stdout.splitlines()[3] == "|---|---|---|---|"
     told = json.loads(done(*common, "-q", "--json", "-").stdout)
     assert told["subjects"] == figures["subjects"]
 

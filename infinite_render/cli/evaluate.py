@@ -107,8 +107,8 @@ def evaluate(
 ) -> None:
     """Hold MODEL against the photographs under DATA, and print a table of figures.
 
-    Distances are Frechet and kernel distances on EfficientNet-Lite0 features, lower is better; the
-    column "photographs" is one half of them against the other.
+    Distances are Frechet and kernel distances on EfficientNet-Lite0 features, lower is better. Two
+    columns are floors: other crops of the same photographs, and one half of them against the other.
     """
     from infinite_render.errors import UsageError
     from infinite_render.evaluation.evaluate import PARTS as PARTS_KNOWN

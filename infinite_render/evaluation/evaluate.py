@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -34,12 +34,20 @@ from infinite_render.evaluation.photographs import View
 from infinite_render.evaluation.protocols import Protocol, check_protocol
 from infinite_render.evaluation.reference import (
     Distances,
+    RealSet,
     Reference,
     bands_of,
     build_reference,
     held_out_patches,
 )
-from infinite_render.evaluation.report import Floor, Memory, Report, ScaleRow, SubjectReport
+from infinite_render.evaluation.report import (
+    Floor,
+    FloorSet,
+    Memory,
+    Report,
+    ScaleRow,
+    SubjectReport,
+)
 from infinite_render.evaluation.sets import (
     Measured,
     painted_frames,
@@ -175,19 +183,27 @@ def _reference(
 
 
 def _floor(reference: Reference, settings: Settings) -> Floor:
-    photographs, view, replicates = reference.photographs, reference.view, settings.replicates
-    frames = reference.frames
+    photographs, view = reference.photographs, reference.view
     return Floor(
         image_px=view.image_px,
         patch_px=view.patch_px,
         photographs=len(photographs),
         files=photographs.files,
         left_out=photographs.left_out,
-        patches=reference.patches.floor(settings.samples, replicates),
-        bands=tuple(
-            band.floor(settings.samples // settings.bands, replicates) for band in reference.bands
-        ),
-        frames=frames.floor(settings.scale_samples, replicates) if frames else None,
+        crops=_floor_set(reference, settings, RealSet.other_crops),
+        halves=_floor_set(reference, settings, RealSet.other_half),
+    )
+
+
+def _floor_set(
+    reference: Reference, settings: Settings, against: Callable[[RealSet, int, int], Distances]
+) -> FloorSet:
+    """Every set of the photographs against a part of itself, at the counts of a generator's."""
+    samples, replicates, frames = settings.samples, settings.replicates, reference.frames
+    return FloorSet(
+        against(reference.patches, samples, replicates),
+        tuple(against(band, samples // settings.bands, replicates) for band in reference.bands),
+        None if frames is None else against(frames, settings.scale_samples, replicates),
     )
 
 

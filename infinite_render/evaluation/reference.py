@@ -1,4 +1,4 @@
-"""The photographs' side of every comparison, and its floor: one half of them against the other.
+"""The photographs' side of every comparison, and its floors: photographs against photographs.
 
 What the photographs are compared at depends on what training showed to a model (its `View`), so
 models trained at other sizes have a reference of their own.
@@ -64,10 +64,19 @@ class RealSet:
             kernel_figure(self.features, features, replicates, seed),
         )
 
-    def floor(self, samples: int, replicates: int) -> Distances:
-        """One half of the photographs, `samples` at most, against the other half.
+    def other_crops(self, samples: int, replicates: int) -> Distances:
+        """`samples` crops at most against other crops of the same photographs.
 
-        What no generator need be below. No photograph is in both halves.
+        What a generator would reach that had learnt these very photographs: chance alone.
+        """
+        apart = min(samples, len(self.features) // 2)
+        first = np.arange(len(self.features)) >= apart
+        return self.part(first).distances(self.features[:apart], replicates, REAL_SEED)
+
+    def other_half(self, samples: int, replicates: int) -> Distances:
+        """One half of the photographs, `samples` crops at most, against the other half.
+
+        What as many photographs of other places would reach. No photograph is in both halves.
         """
         first, second = halves(self.source, REAL_SEED)
         return self.part(first).distances(self.features[second][:samples], replicates, REAL_SEED)

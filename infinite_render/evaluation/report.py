@@ -1,7 +1,8 @@
 """What an evaluation found: a plain tree, its JSON, and its table.
 
-The table has one row a figure and one column a subject; "photographs" is the floor, one half of
-the photographs against the other. `+-` is half of a 95 % interval over the draw of the samples.
+The table has one row a figure and one column a subject. Two columns before them are floors, of
+photographs against photographs: other crops of the same ones, and one half of them against the
+other. `+-` is half of a 95 % interval over the draw of the samples.
 """
 
 from __future__ import annotations
@@ -38,17 +39,28 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class FloorSet:
+    """Photographs against photographs; bands from the top down."""
+
+    patches: Distances
+    bands: tuple[Distances, ...]
+    frames: Distances | None
+
+
+@dataclass(frozen=True)
 class Floor:
-    """One half of the photographs against the other, at one view; bands from the top down."""
+    """The photographs against themselves at one view.
+
+    crops: against other crops of the same photographs; halves: one half of them against the other.
+    """
 
     image_px: int
     patch_px: int
     photographs: int
     files: int
     left_out: tuple[str, ...]
-    patches: Distances
-    bands: tuple[Distances, ...]
-    frames: Distances | None
+    crops: FloorSet
+    halves: FloorSet
 
 
 @dataclass(frozen=True)
@@ -100,25 +112,26 @@ class Report:
         )
 
     def table(self) -> list[tuple[str, ...]]:
-        """Rows of text, the heading first: figure, photographs, one column a subject."""
-        names = [subject.name for subject in self.subjects]
-        rows = [("", "photographs", *names)]
+        """Rows of text, the heading first: figure, the two floors, one column a subject."""
+        floor, names = self.floors[0], [subject.name for subject in self.subjects]
+        rows = [("", "other crops", "other half", *names)]
         for label, of_floor, of_subject in self._rows():
             cells = [of_subject(subject) for subject in self.subjects]
             if any(cells):
-                rows.append((label, of_floor(self.floors[0]), *(cell or "-" for cell in cells)))
+                floors = (of_floor(floor.crops), of_floor(floor.halves))
+                rows.append((label, *floors, *(cell or "-" for cell in cells)))
         return rows
 
     def markdown(self) -> str:
         """The title and the table, for a model's card."""
         heading, *rows = [f"| {' | '.join(row)} |" for row in self.table()]
-        rule = "|---" * (1 + 1 + len(self.subjects)) + "|"
+        rule = "|---" * (3 + len(self.subjects)) + "|"
         return "\n".join([self.title() + ":", "", heading, rule, *rows]) + "\n"
 
     def _rows(self) -> Iterator[tuple[str, FloorCell, SubjectCell]]:
         for kind, short in (("frechet", "Frechet"), ("kernel", "kernel")):
             yield from self._distance_rows(kind, short)
-        yield ("seams: step at cell borders / elsewhere", lambda _: "1.000", _seams)
+        yield ("seams: step at cell borders / elsewhere (1)", _nothing, _seams)
         yield ("repetition: nearest distant block", _nothing, _repetition)
         yield ("repetition: closest of all", _nothing, _closest)
         yield ("correlation at the period (95 % of other lags)", _nothing, _period)
@@ -150,7 +163,7 @@ class Report:
             )
 
 
-FloorCell = Callable[[Floor], str]
+FloorCell = Callable[[FloorSet], str]
 SubjectCell = Callable[[SubjectReport], str]
 
 
@@ -176,7 +189,7 @@ def _band_name(index: int, bands: int) -> str:
     return "bottom" if index == bands - 1 else ("middle" if bands == 3 else f"band {index + 1}")
 
 
-def _nothing(_: Floor) -> str:
+def _nothing(_: FloorSet) -> str:
     return ""
 
 
