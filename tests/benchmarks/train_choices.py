@@ -1,6 +1,6 @@
 """Train the choices for small data against each other at equal time, and tell their distances.
 
-    python benchmarks/train_choices.py photographs --minutes 60 --samples 5000 --out choices
+    python tests/benchmarks/train_choices.py photographs --minutes 60 --samples 5000 --out choices
 
 Every choice is the recipe `default` with one thing changed. It is trained for the same seconds of
 processor time (what the steps took, checkpoints and sheets included), then its averaged generator
