@@ -24,7 +24,14 @@ from infinite_render.errors import IdentityMismatch, OutputError, StoreError, Us
 from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.detail import build_detail
-from infinite_render.rendering.canvas import Canvas, Progress, is_painted, paint_canvas, prepare
+from infinite_render.rendering.canvas import (
+    Canvas,
+    Progress,
+    is_painted,
+    paint_canvas,
+    prepare,
+    stream_blocks,
+)
 from infinite_render.rendering.recipe import read_recipe
 from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store
@@ -237,6 +244,16 @@ def test_blocks_off_the_plane_s_own_lattice_cost_time_but_no_bit(tmp_path: Path)
     out = tmp_path / "x.zarr"
     paint(canvas, out, workers=2)
     assert (pixels_of(out) == canvas.scene.render(0, 0, 400, 400)[64:320, 64:320]).all()
+
+
+def test_the_stream_of_blocks_is_the_picture() -> None:
+    canvas = canvas_of()
+    whole = canvas.scene.render(*WINDOW)
+    streamed = dict(stream_blocks(canvas, workers=2))
+    assert sorted(streamed) == [(iy, ix) for iy in range(4) for ix in range(6)]
+    for (iy, ix), pixels in streamed.items():
+        part = whole[iy * 128 : iy * 128 + 128, ix * 128 : ix * 128 + 128]
+        assert (pixels == part).all()
 
 
 def test_a_model_is_named_by_its_ladder_too() -> None:

@@ -209,6 +209,35 @@ def _check_kept(store: CanvasStore) -> Iterator[Progress]:
     catch_up(store)
 
 
+def stream_blocks(
+    canvas: Canvas, blocks: Sequence[tuple[int, int]] | None = None, *, workers: int = 1
+) -> Generator[tuple[tuple[int, int], Picture], None, None]:
+    """The canvas block by block, as each is done: ((iy, ix), uint8 [h,w,3]), cut by its edges.
+
+    `blocks` says which and in what order they are begun, by default all, row by row; only a few
+    are held in memory. Closing the generator stops the workers within a cell.
+    """
+    size, whole = canvas.scene.block_px, canvas.window
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    def paint(iy: int, ix: int) -> Picture:
+        block = Window(whole.y + iy * size, whole.x + ix * size, size, size)
+        return canvas.scene.paint(block.meet(whole), canvas.depth, check)
+
+    if blocks is None:
+        rows, columns = -(-whole.height // size), -(-whole.width // size)
+        blocks = [(iy, ix) for iy in range(rows) for ix in range(columns)]
+    with SingleThreads(workers) as pool:
+        try:
+            yield from _in_flight(pool, paint, blocks, workers + _AHEAD)
+        finally:
+            stop.set()
+
+
 def _paint_blocks(
     canvas: Canvas, store: CanvasStore, bands: Bands, workers: int, order: Order
 ) -> Generator[Progress, None, None]:
@@ -217,29 +246,14 @@ def _paint_blocks(
     left = store.blocks_left()
     kept_px = done_px = total_px - sum(_area(store, block) for block in left)
     yield Progress("painting", done_px, total_px, kept_px)
-    stop = threading.Event()
-
-    def check() -> None:
-        if stop.is_set():
-            raise Stopped
-
-    def paint(iy: int, ix: int) -> Picture:
-        y0, x0, height, width = store.box(iy, ix)
-        window = Window(canvas.window.y + y0, canvas.window.x + x0, height, width)
-        return canvas.scene.paint(window, canvas.depth, check)
-
     try:
-        with SingleThreads(workers) as pool:
-            try:
-                ready = _in_flight(pool, paint, order(left), workers + _AHEAD)
-                for (iy, ix), pixels in ready:
-                    store.write_block(iy, ix, pixels)
-                    build_above(store, iy, ix)
-                    bands.block_done(iy)
-                    done_px += _area(store, (iy, ix))
-                    yield Progress("painting", done_px, total_px, kept_px)
-            finally:
-                stop.set()
+        with contextlib.closing(stream_blocks(canvas, order(left), workers=workers)) as blocks:
+            for (iy, ix), pixels in blocks:
+                store.write_block(iy, ix, pixels)
+                build_above(store, iy, ix)
+                bands.block_done(iy)
+                done_px += _area(store, (iy, ix))
+                yield Progress("painting", done_px, total_px, kept_px)
     except BaseException as error:
         bands.fail(error)
         raise
