@@ -1,6 +1,6 @@
 """Train one recipe from many seeds and tell whether every one stayed a number.
 
-    python tests/benchmarks/train_seeds.py photographs --recipe tiny --seeds 20 --images 20000 --out seeds
+    python tests/benchmarks/train_seeds.py photographs --recipe tiny --seeds 20 --out seeds
 
 Each seed is a run of its own under OUT, so that the script, too, resumes where it was stopped; one
 line a seed, and a last one that counts.
