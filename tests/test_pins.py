@@ -14,9 +14,10 @@ from infinite_render.fields.pins import Pin, PinnedLatents, load_pin, points_of,
 from infinite_render.geometry import Window
 
 LAYERS = 4  # two blocks: a cell is 4 px of depth 0
+SOMEWHERE = Window(-3, 5, 6, 7)
 
 
-def some_pin(seed: int = 0, window: Window = Window(-3, 5, 6, 7)) -> Pin:
+def some_pin(seed: int = 0, window: Window = SOMEWHERE) -> Pin:
     numbers = np.random.default_rng(seed)
     windows = tuple(Window(*(n * points_of(layer) for n in window)) for layer in range(LAYERS))
 
