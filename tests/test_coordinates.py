@@ -57,6 +57,22 @@ def test_far_rows_are_saturated_on_both_sides(y: int) -> None:
     assert torch.equal(grid(-y - 4, 0, 4, 3)[:, 0], -torch.ones(1, 4, 3))
 
 
+def test_a_shift_moves_rows_and_columns_by_any_part_of_a_cell() -> None:
+    def shifted(y: int, x: int, by: tuple[float, float]) -> torch.Tensor:
+        window = Window(y, x, 4, 5)
+        return window_grid(window, cut=CUT, span_cells=SPAN, period_cells=PERIOD, shift_cell=by)
+
+    assert torch.equal(shifted(2, 7, (0.0, 0.0)), grid(2, 7, 4, 5))
+    assert torch.equal(shifted(2, 7, (3.0, 11.0)), grid(5, 18, 4, 5))
+    half = shifted(2, 7, (0.5, -0.25))
+    assert half[0, 0, 0, 0].item() == pytest.approx(math.tanh(CUT * (5 / SPAN - 1)), abs=1e-6)
+    assert half[0, 1, 0, 0].item() == pytest.approx(
+        math.cos(math.pi * (13.5 / PERIOD - 1)), abs=1e-6
+    )
+    far = shifted(2, 7 + PERIOD * 10**10, (0.5, -0.25))
+    assert torch.equal(far, half)
+
+
 def test_a_part_of_a_grid_is_the_grid_of_the_part() -> None:
     whole = grid(-30, -100, 60, 300)
     part = grid(-3, 41, 10, 11)

@@ -51,17 +51,26 @@ def turns_of(wrap_cells: int, period_cells: int) -> int:
 
 
 def window_grid(
-    window_cell: Window, *, cut: float, span_cells: int, period_cells: int, turns: int = 1
+    window_cell: Window,
+    *,
+    cut: float,
+    span_cells: int,
+    period_cells: int,
+    turns: int = 1,
+    shift_cell: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
     """The grid over a window of cells, float32 [1,3,h,w]; exact at any distance from the origin.
 
-    The phase goes round `turns` times in `period_cells`: u = pi (2 turns j / T - 1).
+    The phase goes round `turns` times in `period_cells`: u = pi (2 turns j / T - 1). Cell (i, j)
+    has the coordinates of (i, j) + `shift_cell`, which need not be whole.
     """
     rows = np.arange(window_cell.y, window_cell.y + window_cell.height, dtype=np.int64)
     columns = np.arange(window_cell.x, window_cell.x + window_cell.width, dtype=np.int64)
     # Python's integers: the product leaves 64 bits on the longest of cylinders.
     phases = torch.tensor([j * turns % period_cells for j in columns.tolist()]).double()
     saturated = np.clip(rows, -(2**20), 2**20)  # tanh is 1 long before; keeps the float small
-    tanh_v = vertical(torch.from_numpy(saturated).double(), cut=cut, span_cells=span_cells)
-    cos_u, sin_u = horizontal(phases, period_cells=period_cells)
+    down, along = shift_cell
+    places = torch.from_numpy(saturated).double() + down
+    tanh_v = vertical(places, cut=cut, span_cells=span_cells)
+    cos_u, sin_u = horizontal(phases + along * turns, period_cells=period_cells)
     return stack(tanh_v[None], cos_u[None], sin_u[None]).float()
