@@ -17,7 +17,16 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from infinite_render.fields.styles import Blend, Floats, Style, StyleField, gather, nodes, smooth
+from infinite_render.fields.styles import (
+    AnyStyle,
+    Blend,
+    Floats,
+    Style,
+    StyleField,
+    gather,
+    nodes,
+    smooth,
+)
 from infinite_render.geometry import Window, turns
 
 
@@ -112,7 +121,7 @@ class Shapes:
         parts = turns(window_cell, self.period_cells)
         found = [(self._flat(part), columns) for part, columns in parts]
         height, width = window_cell[2:]
-        shares: dict[Style, NDArray[np.float32]] = {}
+        shares: dict[AnyStyle, NDArray[np.float32]] = {}
         for blend, columns in found:
             for style, share in zip(*blend, strict=True):
                 whole = shares.setdefault(style, np.zeros((height, width), np.float32))
@@ -126,6 +135,7 @@ class Shapes:
         if not near:
             return ground
         y, x = nodes(window_cell)
+        parts: list[tuple[AnyStyle, Floats]]
         parts = [(style, share.astype(np.float64)) for style, share in zip(*ground, strict=True)]
         for index, shift in near:
             shape = self.shapes[index]

@@ -1,6 +1,7 @@
 """Styles as fields: which styles hold at every place of the plane, and in what shares.
 
-A style is a global latent, named by a seed or by an anchor's number. A field gives the shares on
+A style is a global latent, named by a seed or by an anchor's number, or what an inversion found,
+named by its pin's digest. A field gives the shares on
 the lattice of cells; between cells whoever reads them interpolates linearly. One style alone, an
 endless row of anchors or points that divide the plane between them are a ground; shapes
 (`fields.shapes`) lie on top of it.
@@ -13,7 +14,7 @@ Only sums, products and square roots, each exactly rounded: the same bits on eve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -32,6 +33,11 @@ class Style(NamedTuple):
     seed: int
     anchor: int | None = None
 
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """By what styles are sorted."""
+        return (0, self.seed, self.anchor is not None, self.anchor)
+
     def z_global(self, dim: int) -> NDArray[np.float32]:
         """[dim], about N(0, 1)."""
         if self.anchor is None:
@@ -39,10 +45,29 @@ class Style(NamedTuple):
         return normal(self.seed, Stream.STYLE, 0, self.anchor, 1, 1, dim).reshape(dim)
 
 
+@dataclass(frozen=True)
+class PinnedStyle:
+    """The style of a pin, named by the pin's digest: it comes from no seed and is not truncated.
+
+    values   z_global [D], which modulates the structure, and w [n_styles,D] of the texture; float32
+    """
+
+    digest: str
+    values: tuple[NDArray[np.float32], NDArray[np.float32]] = field(repr=False, compare=False)
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """By what styles are sorted."""
+        return (1, self.digest)
+
+
+AnyStyle = Style | PinnedStyle
+
+
 class Blend(NamedTuple):
     """The styles that hold somewhere in a window of nodes, and their shares [K,h,w] there."""
 
-    styles: tuple[Style, ...]
+    styles: tuple[AnyStyle, ...]
     shares: NDArray[np.float32]
 
     @property
@@ -77,15 +102,15 @@ def nodes(window_cell: Window) -> tuple[Floats, Floats]:
     return rows[:, None].astype(np.float64), columns[None].astype(np.float64)
 
 
-def gather(parts: Sequence[tuple[Style, Floats]]) -> Blend:
+def gather(parts: Sequence[tuple[AnyStyle, Floats]]) -> Blend:
     """Shares [h,w] by style, which need not sum to 1 -> a blend, without what holds nowhere."""
-    held: dict[Style, Floats] = {}
+    held: dict[AnyStyle, Floats] = {}
     for style, share in parts:
         if share.any():
             held[style] = held[style] + share if style in held else share
     # Sorted, and added one by one: a node's sum must not depend on what else the window holds, and
     # numpy's own groups its terms by the shape of the array.
-    styles = sorted(held, key=lambda style: (style.seed, style.anchor is not None, style.anchor))
+    styles = sorted(held, key=lambda style: style.order)
     total = sum(held[style] for style in styles)
     shares = np.stack([held[style] / total for style in styles], dtype=np.float32)
     return Blend(tuple(styles), shares)
@@ -95,7 +120,7 @@ def gather(parts: Sequence[tuple[Style, Floats]]) -> Blend:
 class OneStyle:
     """One style everywhere."""
 
-    style: Style
+    style: AnyStyle
 
     def blend(self, window_cell: Window) -> Blend:
         return Blend((self.style,), np.ones((1, *window_cell[2:]), np.float32))
@@ -104,6 +129,8 @@ class OneStyle:
         return self
 
     def describe(self) -> dict[str, Any]:
+        if isinstance(self.style, PinnedStyle):
+            return {"kind": "one", "pin": self.style.digest}
         return {"kind": "one", "seed": self.style.seed}
 
 
