@@ -119,18 +119,27 @@ class DetailConfig:
             raise RecipeError(f"sizes of the detail ladder must be positive, got {self}")
 
 
+def check_truncation(psi: float) -> float:
+    """RecipeError for a truncation beyond 0 .. 1."""
+    if not 0.0 <= psi <= 1.0:
+        raise RecipeError(f"truncation = {psi} must lie between 0 and 1; 1 paints without")
+    return psi
+
+
 @dataclass(frozen=True)
 class RenderConfig:
     """How the plane is cut for rendering; part of what a picture's bits depend on."""
 
     cell_px: int = 512  # a cell is computed alone, always with the same shapes
     block_px: int = 2048  # structure is computed once per block; one shard of the store
+    truncation: float = 1.0  # psi: 1 paints what training showed, 0 the mean style
 
     def __post_init__(self) -> None:
         if self.cell_px < 1 or self.block_px < 1 or self.block_px % self.cell_px:
             raise RecipeError(
                 f"block_px = {self.block_px} must be a multiple of cell_px = {self.cell_px}"
             )
+        check_truncation(self.truncation)
 
 
 @dataclass(frozen=True)

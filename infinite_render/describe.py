@@ -68,6 +68,7 @@ def describe_model(model: Model) -> tuple[str, Rows]:
         ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
         ("texture", f"{' '.join(map(str, generator.texture_dims))} channels"),
         ("cells, blocks", f"{recipe.render.cell_px} px, {recipe.render.block_px} px"),
+        ("truncation", recipe.render.truncation),
         ("band shown in training", f"rows {first_px} to {stop_px - 1} px"),
     ]
     if model.detail is not None:

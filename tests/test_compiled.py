@@ -81,6 +81,14 @@ def run(
     return rgb, z_structure
 
 
+def compiled_of(
+    generator: Generator, z_global: Tensor, dtype: torch.dtype
+) -> tuple[CompiledStructure, CompiledTexture]:
+    """Both synthesizers for the styles of z_g [D]."""
+    with torch.no_grad():
+        return compile_generator(generator, z_global, generator.style(z_global[None])[0], dtype)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_compiled_generator_is_the_plain_one(
@@ -91,7 +99,11 @@ def test_the_compiled_generator_is_the_plain_one(
     with torch.no_grad():
         rgb, z_structure = generator(z_global[None], z_local, c, noise=noise)
         got_rgb, got_structure = run(
-            compile_generator(generator, z_global, dtype), z_local, c, noise, dtype
+            compiled_of(generator, z_global, dtype),
+            z_local,
+            c,
+            noise,
+            dtype,
         )
     assert got_rgb.dtype == torch.float32
     assert got_structure.dtype == dtype
@@ -147,7 +159,7 @@ def test_every_layer_reads_the_style_entry_that_is_its_own() -> None:
 def test_every_layer_reads_its_own_noise() -> None:
     generator = random_generator(SMALL)
     z_global, z_local, c, noise = inputs(SMALL)
-    compiled = compile_generator(generator, z_global, torch.float32)
+    compiled = compiled_of(generator, z_global, torch.float32)
     before = run(compiled, z_local, c, noise, torch.float32)[0]
     for layer in range(len(noise)):
         noise[layer] = -noise[layer]
@@ -166,7 +178,7 @@ def test_a_layer_without_noise_reads_none() -> None:
     silent.up.noise_strength.zero_()
     z_global, z_local, c, noise = inputs(SMALL)
     rgb, _ = generator(z_global[None], z_local, c, noise=noise)
-    structure, texture = compile_generator(generator, z_global, torch.float32)
+    structure, texture = compiled_of(generator, z_global, torch.float32)
     noise[2] = torch.full_like(noise[2], torch.nan)
     assert texture.blocks[1][0].noise_strength is None
     got, _ = run((structure, texture), z_local, c, noise, torch.float32)
@@ -177,7 +189,7 @@ def test_compiling_leaves_the_generator_alone_and_shares_nothing_with_it() -> No
     generator = random_generator(SMALL)
     before = {key: value.clone() for key, value in generator.state_dict().items()}
     z_global, z_local, c, noise = inputs(SMALL)
-    compiled = compile_generator(generator, z_global, torch.float32)
+    compiled = compiled_of(generator, z_global, torch.float32)
     with torch.no_grad():
         one = run(compiled, z_local, c, noise, torch.float32)[0]
     assert all(torch.equal(value, before[key]) for key, value in generator.state_dict().items())
@@ -200,7 +212,7 @@ def test_inputs_are_left_as_they_were() -> None:
     generator = random_generator(replace(SMALL, structure_layers=0, structure_dim=4))
     z_global, z_local, c, noise = inputs(replace(SMALL, structure_layers=0, structure_dim=4))
     given = [x.clone() for x in (z_local, c, *noise)]
-    compiled = compile_generator(generator, z_global, torch.float32)
+    compiled = compiled_of(generator, z_global, torch.float32)
     run(compiled, z_local, c, noise, torch.float32)
     assert all(torch.equal(a, b) for a, b in zip(given, (z_local, c, *noise), strict=True))
 

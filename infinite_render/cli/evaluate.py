@@ -21,6 +21,7 @@ from infinite_render.cli.options import (
     precision_option,
     quiet_option,
     seed_option,
+    truncation_option,
     workers_option,
 )
 
@@ -76,6 +77,7 @@ PARTS = ("patches", "scales", "seams", "repetition", "memory")
     default=None,
     help="Height training gave the photographs.  [default: what the model says]",
 )
+@truncation_option
 @option("--json", "json_to", default=None, metavar="FILE|-", help="Also write the figures as JSON.")
 @option("--markdown", is_flag=True, help="Print the table as Markdown, for a model's card.")
 @option(
@@ -97,6 +99,7 @@ def evaluate(
     scale: tuple[int, ...],
     scales: str,
     only: tuple[str, ...],
+    truncation: float | None,
     image_px: int | None,
     json_to: str | None,
     markdown: bool,
@@ -133,7 +136,8 @@ def evaluate(
     for name in (model, *against):
         found = load_model(name)
         view = view_of(found, image_px)
-        subjects.append(ModelPainter(found, view, settings.precision, settings.device))
+        where = settings.precision, settings.device
+        subjects.append(ModelPainter(found, view, *where, truncation))
     subjects += [ImageFolder(*pair) for pair in zip(images, scale, strict=True)]
 
     reports: list[Report] = []

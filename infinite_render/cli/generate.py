@@ -27,6 +27,7 @@ from infinite_render.cli.options import (
     quality_option,
     quiet_option,
     seed_option,
+    truncation_option,
     workers_option,
 )
 from infinite_render.errors import UsageError
@@ -35,7 +36,16 @@ if TYPE_CHECKING:
     from infinite_render.rendering.canvas import Canvas
 
 # What a recipe says already; `device` and `model` may be given to say where they are.
-_IN_RECIPE = ("width", "height", "seed", "origin", "depth", "precision", *FIELD_OPTIONS)
+_IN_RECIPE = (
+    "width",
+    "height",
+    "seed",
+    "origin",
+    "depth",
+    "truncation",
+    "precision",
+    *FIELD_OPTIONS,
+)
 
 
 @click.command(
@@ -63,6 +73,7 @@ _IN_RECIPE = ("width", "height", "seed", "origin", "depth", "precision", *FIELD_
     default=None,
     help="How often the plane is made twice as fine.  [default: by the height]",
 )
+@truncation_option
 @field_options
 @workers_option
 @device_option
@@ -174,7 +185,13 @@ def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
     y, x = given["origin"]
     window = Window(y, x, given["height"], given["width"])
     fields = fields_of(given, window, recipe.generator.stride << depth)
-    scene = Scene(model, precision=given["precision"], device=given["device"], **fields)
+    scene = Scene(
+        model,
+        precision=given["precision"],
+        device=given["device"],
+        truncation=given["truncation"],
+        **fields,
+    )
     return Canvas(scene, window, depth)
 
 

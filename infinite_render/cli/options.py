@@ -116,6 +116,13 @@ workers_option = option(
     default=None,
     help="Cells painted at a time; the bits do not depend on it.  [default: the number of cores]",
 )
+truncation_option = option(
+    "--truncation",
+    type=float,
+    default=None,
+    metavar="PSI",
+    help="0 to 1: nearer to 0 the pictures are surer and more alike.  [default: the model's own]",
+)
 device_option = option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 precision_option = option(
     "--precision",

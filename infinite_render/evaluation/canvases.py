@@ -36,6 +36,7 @@ def render_canvas(
         seed=seed,
         precision=painter.precision,
         device=painter.device,
+        truncation=painter.psi,
     )
     picture = np.empty((window.height, window.width, 3), np.uint8)
 

@@ -35,6 +35,7 @@ from infinite_render.geometry import (
 )
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
+from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene, to_uint8
 from infinite_render.rendering.workers import DTYPES, choose_device, choose_precision
 
@@ -104,10 +105,16 @@ class ModelPainter:
     view: View
     precision: str = "auto"
     device: str = "cpu"
+    truncation: float | None = None  # None: the model's own
 
     @property
     def columns(self) -> int:
         return self.model.recipe.generator.period_cells
+
+    @property
+    def psi(self) -> float:
+        """The truncation of everything that is painted."""
+        return self.model.recipe.render.truncation if self.truncation is None else self.truncation
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -129,6 +136,7 @@ class ModelPainter:
             seed=seed,
             precision=self.precision,
             device=self.device,
+            truncation=self.psi,
         )
         window = Window(y_px, column * render.block_px, side, side)
         return scene.paint(window)[None]
@@ -179,10 +187,13 @@ class ModelPainter:
             )
             for i in range(2 * config.blocks)
         ]
-        rgb, _ = self.model.generator.to(self.device)(
+        generator = self.model.generator.to(self.device)
+        z_global, w = Truncation(generator, self.psi).latents(z_global)
+        rgb, _ = generator(
             z_global,
             z_local.to(dtype=self.dtype, memory_format=torch.channels_last),
             torch.cat(grids).to(self.device, self.dtype),
+            w=w,
             noise=noise,
         )
         return np.stack([to_uint8(picture) for picture in rgb])

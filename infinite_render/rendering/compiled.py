@@ -207,13 +207,13 @@ def compile_texture(
 
 @torch.no_grad()
 def compile_generator(
-    generator: Generator, z_global: Tensor, dtype: torch.dtype
+    generator: Generator, z_global: Tensor, w: Tensor, dtype: torch.dtype
 ) -> tuple[CompiledStructure, CompiledTexture]:
-    """Both synthesizers folded for the scene of z_g [D], on the device of z_g."""
+    """Both synthesizers folded for z_g [D] and styles w [styles,D], on their device."""
     blocks = [block for block in generator.texture.blocks if isinstance(block, TextureBlock)]
     return (
         compile_structure(generator.structure, z_global, dtype),
-        compile_texture(blocks, generator.style(z_global[None])[0], dtype),
+        compile_texture(blocks, w, dtype),
     )
 
 

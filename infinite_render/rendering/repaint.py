@@ -39,6 +39,7 @@ def canvas_of(
         name, seed = str(there["model"]), int(there["seed"])
         depth, precision = int(there["depth"]), str(there["precision"])
         place = device or str(there["device"])
+        truncation = float(there["truncation"])
         wrap_cells = None if "wrap_cells" not in there else int(there["wrap_cells"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(f"{source} is no recipe that can be painted again: {error}") from None
@@ -60,6 +61,7 @@ def canvas_of(
         latents=latents,
         styles=styles_from_plain(there["styles"]) if "styles" in there else None,
         wrap_cells=wrap_cells,
+        truncation=truncation,
     )
     canvas = Canvas(scene, recipe.window, depth)
     for key, old, new in differences(there, scene.identity(depth)):

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infinite_render.config import check_truncation
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.latents import LatentField, SeededLatents
 from infinite_render.fields.styles import StyleField
@@ -28,6 +29,7 @@ from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window, tiles_of, turns, window_needed, windows_given
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
+from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.compiled import (
     CompiledDetail,
     CompiledStructure,
@@ -57,6 +59,7 @@ class Scene:
     wrap_cells  makes a cylinder: the plane repeats along x after so many cells of latents, and the
                 coordinates take the nearest pace that closes on it
     precision   "float32", "bfloat16" or "auto" (bfloat16 where the processor has it)
+    truncation  psi of the truncation trick, 0 .. 1; None takes the model's own
 
     Raises UsageError for a precision, a device or a cylinder that is not to be had, ModelError for
     a model that cannot be rendered.
@@ -72,6 +75,7 @@ class Scene:
         latents: LatentField | None = None,
         styles: StyleField | None = None,
         wrap_cells: int | None = None,
+        truncation: float | None = None,
     ) -> None:
         if model.recipe.generator.padding:
             raise ModelError(
@@ -87,12 +91,11 @@ class Scene:
         if wrap_cells is not None:
             self.latents, self.styles = _wrapped(model, self.latents, styles, wrap_cells)
         self._dtype = DTYPES[self.precision]
-        z_global = torch.from_numpy(self.latents.z_global(model.recipe.generator.global_dim))
-        network = model.generator.to(self.device)
+        own = model.recipe.render.truncation
+        self.truncation = own if truncation is None else check_truncation(truncation)
+        self._truncation = Truncation(model.generator.to(self.device), self.truncation)
         with SingleThreads(1) as pool:  # the folded weights, too, are the same bits for any caller
-            self._structure, self._texture = pool.submit(
-                compile_generator, network, z_global.to(self.device), self._dtype
-            ).result()
+            self._structure, self._texture = pool.submit(self._compile).result()
         self._styled = None if self.styles is None else self._compile_styles(self.styles)
         self._plans: dict[int, BlockPlan] = {}
         self._steps: dict[int, CompiledDetail] = {}
@@ -124,6 +127,7 @@ class Scene:
             **self.latents.describe(),
             **({} if self.styles is None else {"styles": self.styles.describe()}),
             "depth": depth,
+            "truncation": self.truncation,
             "precision": self.precision,
             "cell_px": self.model.recipe.render.cell_px,
             "block_px": self.block_px,
@@ -239,10 +243,16 @@ class Scene:
         network = self._structure if self._styled is None else self._styled.structure(latent_window)
         return network(self._features(z_local[None]), self._features(c))[0]
 
+    def _compile(self) -> tuple[CompiledStructure, CompiledTexture]:
+        """The networks of the latents' own global latent."""
+        own = torch.from_numpy(self.latents.z_global(self.model.recipe.generator.global_dim))
+        z_global, w = self._truncation.latents(own[None].to(self.device))
+        return compile_generator(self.model.generator, z_global[0], w[0], self._dtype)
+
     def _compile_styles(self, styles: StyleField) -> StyledNetworks:
         config = self.model.recipe.generator
         return StyledNetworks(
-            self.model.generator,
+            self._truncation,
             styles,
             dim=config.global_dim,
             radius=config.structure_radius,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from infinite_render.fields.styles import Blend, Style, StyleField
 from infinite_render.geometry import Window
-from infinite_render.nn.generator import Generator
+from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.blended import (
     BlendedBlock,
     BlendedStructure,
@@ -53,7 +53,7 @@ class StyledNetworks:
 
     def __init__(
         self,
-        generator: Generator,
+        truncation: Truncation,
         styles: StyleField,
         *,
         dim: int,
@@ -61,7 +61,8 @@ class StyledNetworks:
         dtype: torch.dtype,
         device: str,
     ) -> None:
-        self._generator, self._styles = generator, styles
+        self._generator, self._styles = truncation.generator, styles
+        self._truncation = truncation
         self._dim, self._radius, self._dtype, self._device = dim, radius, dtype, device
         self._kept: OrderedDict[tuple[str, tuple[Style, ...]], Any] = OrderedDict()
         self._lock = Lock()
@@ -75,7 +76,7 @@ class StyledNetworks:
         layers = self._once(
             "structure",
             blend,
-            lambda: blend_structure(network, self._z_global(blend), self._dtype),
+            lambda: blend_structure(network, self._latents(blend)[0], self._dtype),
         )
         nodes = torch.from_numpy(blend.shares).to(self._device)
         return BlendedStructure(layers, nodes, latent_window, self._radius, network.coordinates)
@@ -90,20 +91,19 @@ class StyledNetworks:
         return BlendedTexture(blocks, nodes, window_cell)
 
     def _plain(self, blend: Blend) -> tuple[CompiledStructure, CompiledTexture]:
-        return self._once(
-            "plain",
-            blend,
-            lambda: compile_generator(self._generator, self._z_global(blend)[0], self._dtype),
-        )
+        def compiled() -> tuple[CompiledStructure, CompiledTexture]:
+            z_global, w = self._latents(blend)
+            return compile_generator(self._generator, z_global[0], w[0], self._dtype)
+
+        return self._once("plain", blend, compiled)
 
     def _blended_texture(self, blend: Blend) -> tuple[BlendedBlock, ...]:
-        w = self._generator.style(self._z_global(blend))
-        return blend_texture(self._generator.texture, w, self._dtype)
+        return blend_texture(self._generator.texture, self._latents(blend)[1], self._dtype)
 
-    def _z_global(self, blend: Blend) -> torch.Tensor:
-        """Global latents of the styles, [K,D]."""
+    def _latents(self, blend: Blend) -> tuple[torch.Tensor, torch.Tensor]:
+        """z_g [K,D] and w [K,styles,D] of the styles."""
         rows = np.stack([_z_global(style, self._dim) for style in blend.styles])
-        return torch.from_numpy(rows).to(self._device)
+        return self._truncation.latents(torch.from_numpy(rows).to(self._device))
 
     def _once(self, what: str, blend: Blend, compiled: Callable[[], T]) -> T:
         """What was compiled for these styles before, or is now."""

@@ -1,0 +1,88 @@
+"""The truncation trick: what psi does to the latents, to a scene and to a picture's identity."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_models import SMALL, random_generator, random_model
+
+from infinite_render.config import RenderConfig
+from infinite_render.errors import RecipeError
+from infinite_render.evaluation.painters import ModelPainter, view_of
+from infinite_render.fields.styles import OneStyle, Style
+from infinite_render.nn.truncation import Truncation
+from infinite_render.rendering.scene import Scene
+
+
+def picture_of(scene: Scene) -> str:
+    return hashlib.sha256(scene.render(-30, 17, 90, 110).tobytes()).hexdigest()
+
+
+def test_at_one_the_latents_are_the_generators_own() -> None:
+    generator = random_generator(SMALL)
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    z_global, w = Truncation(generator, 1.0).latents(z)
+    assert torch.equal(z_global, z)
+    assert torch.equal(w, generator.style(z))
+
+
+def test_at_zero_every_seed_has_the_mean_style() -> None:
+    generator = random_generator(SMALL)
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    z_global, w = Truncation(generator, 0.0).latents(z)
+    assert not z_global.any()
+    assert torch.equal(w, w[:1].expand_as(w))
+    many = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(1))
+    styles = generator.style(many)[:, 0]
+    error = (w[0, 0] - styles.mean(dim=0)).abs() / styles.std(dim=0)
+    assert error.max() < 5 / 4096**0.5  # five standard errors of a mean of 4,096
+
+
+def test_between_the_latents_lie_on_the_line_to_the_mean() -> None:
+    generator = random_generator(SMALL)
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    ends = [Truncation(generator, psi).latents(z)[1] for psi in (0.0, 1.0)]
+    _, between = Truncation(generator, 0.25).latents(z)
+    torch.testing.assert_close(between, torch.lerp(ends[0], ends[1], 0.25))
+
+
+def test_a_scene_takes_the_models_own_truncation_unless_told() -> None:
+    model = random_model(SMALL)
+    own = replace(model, recipe=replace(model.recipe, render=RenderConfig(64, 128, 0.5)))
+    assert picture_of(Scene(own, seed=3)) == picture_of(Scene(model, seed=3, truncation=0.5))
+    assert picture_of(Scene(own, seed=3, truncation=1.0)) == picture_of(Scene(model, seed=3))
+    assert Scene(own).identity()["truncation"] == 0.5
+
+
+def test_truncation_changes_the_picture_and_its_identity() -> None:
+    model = random_model(SMALL)
+    scenes = [Scene(model, seed=3, truncation=psi) for psi in (0.0, 0.5, 1.0)]
+    assert len({picture_of(scene) for scene in scenes}) == 3
+    assert len({scene.identity()["truncation"] for scene in scenes}) == 3
+
+
+def test_a_uniform_style_field_gives_the_truncated_picture() -> None:
+    model = random_model(SMALL)
+    plain = Scene(model, seed=3, truncation=0.6)
+    styled = Scene(model, seed=3, truncation=0.6, styles=OneStyle(Style(3)))
+    assert picture_of(plain) == picture_of(styled)
+
+
+def test_the_evaluations_patches_are_truncated_as_the_scene_is() -> None:
+    model = random_model(SMALL)
+    painter = ModelPainter(model, view_of(model), "float32", truncation=0.5)
+    (patch,) = painter.patches([(3, 0, 0)])
+    scene = Scene(model, seed=3, precision="float32", truncation=0.5)
+    first_px = model.recipe.generator.band_px[0]
+    rendered = scene.render(first_px, first_px, *patch.shape[:2])
+    assert np.abs(patch.astype(int) - rendered).max() <= 1
+
+
+@pytest.mark.parametrize("psi", [-0.1, 1.5, float("nan")])
+def test_a_truncation_beyond_its_range_is_named(psi: float) -> None:
+    with pytest.raises(RecipeError, match="must lie between 0 and 1"):
+        Scene(random_model(SMALL), truncation=psi)
