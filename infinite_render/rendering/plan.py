@@ -108,7 +108,11 @@ class BlockPlan:
 
     def level_windows(self, block_y: int, block_x: int) -> list[Window]:
         """What a block needs of every lattice: z_s in cells, then px of level 0 .. depth."""
-        windows = [self.block(block_y, block_x)]
+        return self.windows_for(self.block(block_y, block_x))
+
+    def windows_for(self, window: Window) -> list[Window]:
+        """The same for any window of px of the depth."""
+        windows = [window]
         for level in range(self.depth, -1, -1):
             windows.append(window_needed(self.stage(level), windows[-1]))
         return windows[::-1]

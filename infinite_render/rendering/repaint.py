@@ -35,6 +35,11 @@ def canvas_of(
     IdentityMismatch with both values of the first difference.
     """
     there = recipe.identity
+    if "pins" in there or "photographs" in there:
+        raise RecipeError(
+            f"{source} was painted around photographs, which its recipe does not hold; run "
+            "infrender outpaint or inbetween again, with them and their .pin files"
+        )
     try:
         name, seed = str(there["model"]), int(there["seed"])
         depth, precision = int(there["depth"]), str(there["precision"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 
@@ -37,6 +37,7 @@ from infinite_render.rendering.compiled import (
     compile_detail,
     compile_generator,
 )
+from infinite_render.rendering.pinned import Photograph, PinnedPhotographs
 from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
 from infinite_render.rendering.styled import StyledNetworks
 from infinite_render.rendering.workers import (
@@ -60,9 +61,11 @@ class Scene:
                 coordinates take the nearest pace that closes on it
     precision   "float32", "bfloat16" or "auto" (bfloat16 where the processor has it)
     truncation  psi of the truncation trick, 0 .. 1; None takes the model's own
+    shift_cell  (y, x) added to every cell's row and column before its coordinates are computed
+    photographs lie on the plane with their own pixels; see `rendering.pinned`
 
-    Raises UsageError for a precision, a device or a cylinder that is not to be had, ModelError for
-    a model that cannot be rendered.
+    Raises UsageError for a precision, a device or a cylinder that is not to be had, or photographs
+    that are none for this plane, ModelError for a model that cannot be rendered.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Scene:
         styles: StyleField | None = None,
         wrap_cells: int | None = None,
         truncation: float | None = None,
+        shift_cell: tuple[float, float] = (0.0, 0.0),
+        photographs: Sequence[Photograph] = (),
     ) -> None:
         if model.recipe.generator.padding:
             raise ModelError(
@@ -101,6 +106,12 @@ class Scene:
         self._steps: dict[int, CompiledDetail] = {}
         self._kept: OrderedDict[tuple[int, int, int], tuple[Tensor, Window]] = OrderedDict()
         self._lock = Lock()
+        self.shift_cell = shift_cell
+        self.pinned = PinnedPhotographs(photographs, self._unlaid) if photographs else None
+        if self.pinned is not None:
+            self.plan(self.pinned.depth)  # an error where there is no such depth
+            if wrap_cells is not None:
+                raise UsageError("photographs cannot be pinned on a cylinder; leave one out")
 
     @property
     def block_px(self) -> int:
@@ -126,6 +137,8 @@ class Scene:
             "model_digest": self.model.digest,
             **self.latents.describe(),
             **({} if self.styles is None else {"styles": self.styles.describe()}),
+            **({"shift_cell": list(self.shift_cell)} if any(self.shift_cell) else {}),
+            **({} if self.pinned is None else {"photographs": self.pinned.describe()}),
             "depth": depth,
             "truncation": self.truncation,
             "precision": self.precision,
@@ -212,7 +225,15 @@ class Scene:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        windows = plan.level_windows(block_y, block_x)
+        coarse, window = self._climb(plan, plan.level_windows(block_y, block_x))
+        with self._lock:
+            self._kept[key] = coarse, window
+            while len(self._kept) > _KEPT_BLOCKS:
+                self._kept.popitem(last=False)
+        return coarse, window
+
+    def _climb(self, plan: BlockPlan, windows: list[Window]) -> tuple[Tensor, Window]:
+        """What the last stage reads; windows of z_s in cells, then of px of level 0 .. depth."""
         coarse, window = self._block_structure(plan, windows[0]), windows[0]
         for level in range(plan.depth):
             finer = windows[level + 1]
@@ -221,11 +242,12 @@ class Scene:
                 rows, columns = tile.within(finer)
                 rgb[:, rows, columns] = self._paint_tile(coarse, window, plan, level, tile)
             coarse, window = rgb, finer
-        with self._lock:
-            self._kept[key] = coarse, window
-            while len(self._kept) > _KEPT_BLOCKS:
-                self._kept.popitem(last=False)
         return coarse, window
+
+    def _unlaid(self, window: Window, level: int) -> Tensor:
+        """RGB [3,h,w] of any window of a level on which no photograph is laid yet."""
+        plan = self.plan(level)
+        return self._paint_alone(*self._climb(plan, plan.windows_for(window)), plan, level, window)
 
     def _block_structure(self, plan: BlockPlan, window_cell: Window) -> Tensor:
         """z_s over a window of cells, [S,h,w] with channels last."""
@@ -239,6 +261,7 @@ class Scene:
             span_cells=config.patch_cells + config.start_rows - 1,
             period_cells=wrap or config.period_cells,
             turns=coordinates.turns_of(wrap, config.period_cells) if wrap else 1,
+            shift_cell=self.shift_cell,
         )
         network = self._structure if self._styled is None else self._styled.structure(latent_window)
         return network(self._features(z_local[None]), self._features(c))[0]
@@ -266,7 +289,16 @@ class Scene:
     def _paint_tile(
         self, coarse: Tensor, coarse_window: Window, plan: BlockPlan, level: int, tile: Window
     ) -> Tensor:
-        """RGB float32 [3,h,w] of a piece of one level, from what its stage reads, [C,h',w']."""
+        """RGB float32 [3,h,w] of a piece of one level, with the photographs that lie there."""
+        rgb = self._paint_alone(coarse, coarse_window, plan, level, tile)
+        if self.pinned is not None:
+            self.pinned.lay(rgb, tile, level)
+        return rgb
+
+    def _paint_alone(
+        self, coarse: Tensor, coarse_window: Window, plan: BlockPlan, level: int, tile: Window
+    ) -> Tensor:
+        """What the generator paints there, from what the level's stage reads, [C,h',w']."""
         stage = plan.stage(level)
         needed = window_needed(stage, tile)
         lattices = windows_given(stage, needed)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infinite_render.fields.styles import Blend, Style, StyleField
+from infinite_render.fields.styles import AnyStyle, Blend, PinnedStyle, Style, StyleField
 from infinite_render.geometry import Window
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.blended import (
@@ -64,7 +64,7 @@ class StyledNetworks:
         self._generator, self._styles = truncation.generator, styles
         self._truncation = truncation
         self._dim, self._radius, self._dtype, self._device = dim, radius, dtype, device
-        self._kept: OrderedDict[tuple[str, tuple[Style, ...]], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, tuple[AnyStyle, ...]], Any] = OrderedDict()
         self._lock = Lock()
 
     def structure(self, latent_window: Window) -> Structure:
@@ -101,9 +101,23 @@ class StyledNetworks:
         return blend_texture(self._generator.texture, self._latents(blend)[1], self._dtype)
 
     def _latents(self, blend: Blend) -> tuple[torch.Tensor, torch.Tensor]:
-        """z_g [K,D] and w [K,styles,D] of the styles."""
-        rows = np.stack([_z_global(style, self._dim) for style in blend.styles])
-        return self._truncation.latents(torch.from_numpy(rows).to(self._device))
+        """z_g [K,D] and w [K,styles,D] of the styles; truncated but for those of pins."""
+        pinned = [style for style in blend.styles if isinstance(style, PinnedStyle)]
+        seeded = [style for style in blend.styles if isinstance(style, Style)]
+        found: list[tuple[torch.Tensor, torch.Tensor]] = []
+        if seeded:
+            rows = np.stack([_z_global(style, self._dim) for style in seeded])
+            found.append(self._truncation.latents(torch.from_numpy(rows).to(self._device)))
+        if pinned:  # a blend sorts them behind all that are seeded
+            z_global, w = (np.stack(rows) for rows in zip(*(p.values for p in pinned), strict=True))
+            found.append((torch.from_numpy(z_global), torch.from_numpy(w)))
+        if len(found) == 1:
+            return found[0][0].to(self._device), found[0][1].to(self._device)
+        z_both, w_both = (
+            torch.cat([part.to(self._device) for part in parts])
+            for parts in zip(*found, strict=True)
+        )
+        return z_both, w_both
 
     def _once(self, what: str, blend: Blend, compiled: Callable[[], T]) -> T:
         """What was compiled for these styles before, or is now."""
