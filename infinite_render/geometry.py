@@ -266,14 +266,14 @@ def turns(window: Window, period: int) -> Iterator[tuple[Window, slice]]:
         done += width
 
 
-def pieces(window: Window, about: int) -> Iterator[Window]:
-    """`window` cut into near-equal pieces of about `about` along each axis, row by row.
+def pieces(window: Window, height: int, width: int | None = None) -> Iterator[Window]:
+    """`window` cut into near-equal pieces of about that size, row by row; width None: as high.
 
     >>> [piece.width for piece in pieces(Window(0, 0, 4, 1040), 512)]
     [520, 520]
     """
-    for y_span in _near_equal(window.y_span, about):
-        for x_span in _near_equal(window.x_span, about):
+    for y_span in _near_equal(window.y_span, height):
+        for x_span in _near_equal(window.x_span, height if width is None else width):
             yield Window.of(y_span, x_span)
 
 

@@ -248,6 +248,8 @@ def test_tiles_of_a_window_are_whole_and_in_rows() -> None:
 def test_pieces_of_a_whole_number_of_tiles_are_those_tiles() -> None:
     window = Window(-2048, 4096, 2048, 2048)
     assert list(pieces(window, 512)) == list(tiles_of(window, 512))
+    sizes = [piece[2:] for piece in pieces(Window(-3, 5, 1039, 1039), 512, 1024)]
+    assert sizes == [(519, 1039), (520, 1039)]
 
 
 # Against the layers themselves

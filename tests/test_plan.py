@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch.nn.functional as F
 from small_models import SMALL, SMALL_DETAIL, random_model
 from torch import Tensor
 
-from infinite_render.config import GeneratorConfig, RenderConfig
+from infinite_render.config import DetailConfig, GeneratorConfig, RenderConfig
 from infinite_render.geometry import spans_needed
+from infinite_render.rendering import plan as planned
 from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
 
@@ -76,10 +78,23 @@ def test_the_ideal_is_what_a_growing_block_comes_to() -> None:
     assert ideal == pytest.approx(per_cell / config.stride**2, rel=1e-4)
 
 
-def test_the_default_model_wastes_little_and_is_sized_for_a_cpu() -> None:
-    plan = BlockPlan(GeneratorConfig(), RenderConfig())
+PIECES = {0: (512, 512), 1: (512, 512), 2: (512, 1024), 3: (512, 1024), 4: (512, 1024)}
+
+
+@pytest.mark.parametrize("depth", range(9))
+def test_the_default_model_wastes_little_at_any_depth(depth: int) -> None:
+    plan = BlockPlan(GeneratorConfig(), RenderConfig(), DetailConfig(), depth)
     assert 1 < plan.waste <= 1.10
-    assert plan.ideal_macs_per_px <= 100_000
+    assert plan.piece_px == PIECES.get(depth, (512, 512))
+
+
+def test_the_default_model_is_sized_for_a_cpu() -> None:
+    assert BlockPlan(GeneratorConfig(), RenderConfig()).ideal_macs_per_px <= 100_000
+
+
+def test_where_no_piece_wastes_little_enough_a_cell_is_painted_alone() -> None:
+    for cell_px in (64, 128):
+        assert BlockPlan(SMALL, RenderConfig(cell_px, 128)).piece_px == (cell_px, cell_px)
 
 
 @pytest.mark.parametrize("place", FAR)
@@ -91,3 +106,17 @@ def test_every_block_has_the_shapes_of_every_other(place: tuple[int, int]) -> No
     assert (
         plan.level_windows(y, x)[0].y_span == spans_needed(plan.texture, plan.block(y, x).y_span)[0]
     )
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_contract_holds_in_pieces_of_several_cells(
+    depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    climber = random_model(detail=SMALL_DETAIL)
+    monkeypatch.setattr(planned, "MOST_WASTE", {1: 1.65, 3: 1.9}[depth])
+    wide = Scene(climber, precision="float32")
+    assert wide.plan(depth).piece_px == {1: (64, 128), 3: (128, 128)}[depth]
+    whole = wide.render(-100, 30, 256, 200, depth=depth, workers=3)
+    part = Scene(climber, precision="float32").render(-73, 63, 129, 65, depth=depth)
+    assert np.array_equal(part, whole[27:156, 33:98])
+    assert wide.identity(depth)["piece_px"] != wide.identity(0)["piece_px"]

@@ -34,6 +34,8 @@ from infinite_render.geometry import (
 )
 
 PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any depth
+MOST_WASTE = 1.10  # arithmetic of a block over that of the same pixels without borders
+_PIECES_CELLS = ((1, 1), (1, 2), (2, 2))  # high and wide: small ones stay in the cache
 COORDINATE_CHANNELS = 3
 
 
@@ -155,9 +157,23 @@ class BlockPlan:
 
         return Window.of(reached(window_cell.y_span), reached(window_cell.x_span))
 
+    @cached_property
+    def piece_px(self) -> tuple[int, int]:
+        """Height and width of what a stage paints alone: the smallest that wastes little enough.
+
+        One cell, or a few together; one cell, too, where no piece is large enough for that.
+        """
+        cell_px, block_px = self.render.cell_px, self.render.block_px
+        sizes = [(down * cell_px, across * cell_px) for down, across in _PIECES_CELLS]
+        most_macs = MOST_WASTE * self.ideal_macs_per_px * block_px**2
+        fitting = (
+            size for size in sizes if max(size) <= block_px and self._macs_by(size) <= most_macs
+        )
+        return next(fitting, sizes[0])
+
     def tiles(self, window: Window) -> Iterator[Window]:
-        """A window of one level cut into the pieces a stage paints alone; a block into cells."""
-        return pieces(window, self.render.cell_px)
+        """A window of one level cut into the pieces that a stage paints alone."""
+        return pieces(window, *self.piece_px)
 
     def structure_macs(self, latent_window: Window) -> float:
         """Multiply-accumulates of the structure synthesizer run on a window of z_l."""
@@ -203,10 +219,13 @@ class BlockPlan:
     @cached_property
     def block_macs(self) -> float:
         """What a block costs as it is rendered: each stage over its window, piece by piece."""
+        return self._macs_by(self.piece_px)
+
+    def _macs_by(self, piece_px: tuple[int, int]) -> float:
         windows = self.level_windows(0, 0)
         total = self.structure_macs(self.latent_window(windows[0]))
         for level, window in enumerate(windows[1:]):
-            for tile in self.tiles(window):
+            for tile in pieces(window, *piece_px):
                 total += self.stage_macs(level, window_needed(self.stage(level), tile))
         return total
 

@@ -143,6 +143,7 @@ class Scene:
             "truncation": self.truncation,
             "precision": self.precision,
             "cell_px": self.model.recipe.render.cell_px,
+            "piece_px": list(self.plan(depth).piece_px),
             "block_px": self.block_px,
             "device": torch.device(self.device).type,
             "machine": machine(),
