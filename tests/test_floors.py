@@ -29,7 +29,7 @@ FLOORS = {
     "models": 3,
     "reference": 4,
     "training": 4,
-    "inversion": 5,
+    "inversion": 6,
     "rendering": 5,
     "benchmark": 6,
     "describe": 6,

@@ -1,0 +1,1 @@
+"""Inversion: from a photograph to the latents that repaint it, kept as a pin."""
