@@ -5,7 +5,9 @@ by the ladder's own low-pass, mirrored at its borders, so that it holds for the 
 holds for all that is painted. Right after a piece of level k is painted, whatever the piece, P_k
 takes the place of the pixels inside the photograph, and around it the membrane of the residual
 P_k - R_k along the border is added to what was painted, R_k; only then level k + 1 reads it. The
-ladder continues P_k as it would its own pixels, so above level 0 the residual is detail alone.
+ladder continues P_k as it would its own pixels, so above level 0 the residual is detail alone. The
+first few pixels around go over from P_k, mirrored, to that sum: where a photograph is smoother or
+rougher than what is painted, a membrane alone would leave a line.
 
 All of it is a pure function of position: R_k along the border is painted once, in pieces that
 follow from the photograph's window.
@@ -30,14 +32,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infinite_render.errors import UsageError
+from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Halve, Span, Window, pieces
 from infinite_render.nn.scale import halve
-from infinite_render.rendering.membrane import Array, Fades, Patch, border_of, membrane
+from infinite_render.rendering.membrane import Array, Fades, border_of, membrane
 
 PASTING_VERSION = 1  # in the identity: what this file computes can change every pixel around
 # How far the correction reaches, px of a level. At level 0 it carries what the inversion has not
 # met; above, where the ladder has kept all but the finest detail, a few pixels do.
 FADE_BASE_PX, FADE_ABOVE_PX = 32, 12
+MIRROR_BASE_PX, MIRROR_ABOVE_PX = 4, 8  # how far the mirrored photograph goes over into it
 _PROBE_PX = 1024  # of the border at a time
 
 Painter = Callable[[Window, int], Tensor]
@@ -106,12 +110,20 @@ def _halved(window: Window) -> Window:
     return Window.of(span(window.y_span), span(window.x_span))
 
 
+class _Around(NamedTuple):
+    """What becomes of RGB around a photograph: keep RGB + added; keep [h,w], added [3,h,w]."""
+
+    window: Window
+    keep: Array
+    added: Array
+
+
 class _Laid(NamedTuple):
-    """What one photograph lays over one level: its pixels, and the corrections around them."""
+    """What one photograph lays over one level: its pixels, and what changes around them."""
 
     window: Window
     pixels: Array | None  # None on the photograph's own level, where it has them itself
-    around: list[Patch]
+    around: list[_Around]
     photograph: Photograph
 
     def part(self, window: Window) -> Array:
@@ -157,12 +169,13 @@ class PinnedPhotographs:
             return
         laid = self._at(level)
         for layer in laid:
-            for window, values in layer.around:
+            for window, keep, added in layer.around:
                 shared = window.meet(tile)
                 if shared.height and shared.width:
                     rows, columns = shared.within(window)
-                    added = torch.from_numpy(values[:, rows, columns])
-                    rgb[:, *shared.within(tile)] += added.to(rgb.device)
+                    part = rgb[:, *shared.within(tile)]
+                    part *= torch.from_numpy(keep[rows, columns]).to(rgb.device)
+                    part += torch.from_numpy(added[:, rows, columns]).to(rgb.device)
         for layer in laid:
             shared = layer.window.meet(tile)
             if shared.height and shared.width:
@@ -188,7 +201,8 @@ class PinnedPhotographs:
             residual = [
                 (edge, self._residual(pixels, window, edge, level)) for edge in border_of(window)
             ]
-            around = membrane(window, fades_of(window, others, level), residual)
+            corrections = membrane(window, fades_of(window, others, level), residual)
+            around = [_over(pixels, window, *patch, level) for patch in corrections]
             kept = pixels if level < self.depth else None
             laid.append(_Laid(window, kept, around, self.photographs[index]))
         if level == self.depth:
@@ -201,6 +215,27 @@ class PinnedPhotographs:
         for piece in pieces(edge, _PROBE_PX):
             residual[:, *piece.within(edge)] -= self._paint(piece, level).cpu().numpy()
         return residual
+
+
+def _over(pixels: Array, window: Window, piece: Window, correction: Array, level: int) -> _Around:
+    """From the pixels of a photograph, mirrored, to what is painted and corrected around it."""
+    reach = MIRROR_ABOVE_PX if level else MIRROR_BASE_PX
+    rows, down = _mirrored(piece.y_span, window.y_span)
+    columns, across = _mirrored(piece.x_span, window.x_span)
+    away = np.sqrt(down[:, None] ** 2 + across**2)
+    share = smooth(1 - away / (reach + 1)).astype(np.float32)
+    mirrored = pixels[:, rows[:, None], columns]
+    keep = np.float32(1) - share
+    return _Around(piece, keep, keep * correction + share * mirrored)
+
+
+def _mirrored(outer: Span, inner: Span) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """For every place of `outer`: the index in `inner` it mirrors, and how far away `inner` is."""
+    place = np.arange(outer.start, outer.stop) - inner.start
+    last = inner.size - 1
+    away = np.maximum(np.maximum(-place, place - last), 0)
+    mirrored = np.where(place < 0, -place, np.where(place > last, 2 * last - place, place))
+    return np.clip(mirrored, 0, last), away.astype(np.float64)
 
 
 def fades_of(window: Window, others: Sequence[Window], level: int) -> Fades:
