@@ -54,9 +54,9 @@ def test_a_recipe_of_another_picture_is_refused(
 
 
 def test_what_a_recipe_has_beyond_ours_is_refused(model_folder: Path) -> None:
-    recipe = changed_recipe(model_folder, pins=["photo.png"])
+    recipe = changed_recipe(model_folder, clouds=["photo.png"])
     line = refused("generate", "--recipe", recipe, "--model", model_folder, "again.png")
-    assert "pins ['photo.png'], here it is nothing" in line
+    assert "clouds ['photo.png'], here it is nothing" in line
 
 
 def test_another_torch_is_refused_unless_allowed(model_folder: Path) -> None:
