@@ -46,6 +46,7 @@ class Pin:
     z_global       [D], modulates the structure; styles [n_styles,D], w of every texture layer
     z_local        [L,h,w] over `z_window` (cells): all that the photograph's window reads
     noise          [h,w] of each texture layer over `noise_windows` (points of its own lattice)
+    photograph_sha256   of the photograph's pixels, in hex; '' where nobody has told
     """
 
     model_digest: str
@@ -59,6 +60,7 @@ class Pin:
     z_window: Window
     noise: tuple[Array, ...]
     noise_windows: tuple[Window, ...]
+    photograph_sha256: str = ""
 
     @property
     def cell_px(self) -> int:
@@ -109,6 +111,7 @@ class Pin:
             "shift_cell": list(self.shift_cell),
             "z_window": list(self.z_window),
             "noise_windows": [list(window) for window in self.noise_windows],
+            "photograph_sha256": self.photograph_sha256,
         }
 
     def _arrays(self) -> dict[str, Array]:
@@ -168,6 +171,7 @@ def _pin(header: dict[str, Any], arrays: dict[str, Array]) -> Pin:
         z_window=Window(*map(int, header["z_window"])),
         noise=tuple(arrays[f"noise.{layer}"] for layer in range(len(windows))),
         noise_windows=windows,
+        photograph_sha256=str(header["photograph_sha256"]),
     )
     shapes = [(pin.z_local.shape[1:], pin.z_window)]
     shapes += [(a.shape, window) for a, window in zip(pin.noise, windows, strict=True)]

@@ -6,6 +6,7 @@ of depth 0, on which it is inverted; cells of latents.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -121,6 +122,7 @@ def invert(
         z_window=painter.whole.latents,
         noise=(),
         noise_windows=painter.whole.noise,
+        photograph_sha256=hashlib.sha256(np.ascontiguousarray(photograph).tobytes()).hexdigest(),
     )
     search = _Search(Sight(painter, target, base, eyes), steps, time_limit_s, seed)
     _alone(lambda: search.begin(any_column=shift_cell is None))
