@@ -37,7 +37,7 @@ from infinite_render.rendering.scene import to_uint8
 from infinite_render.rendering.workers import DTYPES, SingleThreads, choose_precision
 from infinite_render.training.events import Notice
 
-STEPS = 500
+STEPS = 600
 STYLE_SHARE = 0.12  # of the steps, which look for the style alone
 INTERVAL = 25  # steps between two reports
 

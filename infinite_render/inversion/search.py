@@ -29,14 +29,14 @@ CANDIDATES = 32  # styles, and places along the period, of which the nearest is 
 STRIP_PX = 160  # width of what is painted at once to compare rows
 PIECE_PX = 192  # the photograph is painted in pieces of about this size: bounded memory
 WANDER_CELLS = 40  # how far along the plane the style is tried
-FADE_CELLS = 4.0  # how fast local latents cease to move beyond the photograph
-STYLE_EVERY = 4  # steps between two that compare rows, once the style is found
+FADE_CELLS = 2.0  # how fast local latents cease to move beyond the photograph
+STYLE_EVERY = 5  # steps between two that compare rows, once the style is found
 
 STYLE_RATES = (0.05, 0.02)  # of z_global and w, while the style is looked for
-RATES = (0.02, 0.01, 0.2, 0.1)  # of z_global, w, z_local and noise, at most
+RATES = (0.02, 0.02, 0.3, 0.1)  # of z_global, w, z_local and noise, at most
 RAMP_UP, HOLD = 0.05, 0.3  # shares of the descent: the rate has risen, begins to fall
 LEAST_RATE = 0.02  # of the highest
-PERTURB, PERTURBED = 0.05, 0.5  # deviation of noise on the latents; share at which it has ended
+PERTURB, PERTURBED = 0.2, 0.8  # deviation of noise on the latents; share at which it has ended
 
 W_VARIANCE = 0.29  # of w over seeds, about; the unit of how far it may leave the mapped z_global
 
