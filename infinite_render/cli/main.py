@@ -27,6 +27,8 @@ from infinite_render.version import package_version
 
 COMMANDS = (
     "generate",
+    "outpaint",
+    "inbetween",
     "export",
     "info",
     "import-model",

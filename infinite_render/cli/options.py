@@ -55,9 +55,10 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in the newest
 
 
 class Pair(click.ParamType):  # type: ignore[type-arg]
-    """Two whole numbers, `Y,X`, of either sign."""
+    """Two whole numbers, `Y,X` or in another order, of either sign."""
 
-    name = "Y,X"
+    def __init__(self, name: str = "Y,X") -> None:
+        self.name = name
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -65,12 +66,12 @@ class Pair(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple):
             return value
         try:
-            y, x = map(int, str(value).split(","))
+            first, second = map(int, str(value).split(","))
         except ValueError:
             raise UsageError(
-                f"{_name(param)} {value} is not two whole numbers Y,X; try 0,0"
+                f"{_name(param)} {value} is not two whole numbers {self.name}; try 0,0"
             ) from None
-        return y, x
+        return first, second
 
 
 def _name(param: click.Parameter | None) -> str:

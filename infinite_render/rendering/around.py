@@ -45,6 +45,13 @@ def scene_around(model: Model, pinned: Sequence[Pinned], *, seed: int = 0, **giv
                 f"a pin repaints a photograph of {width} x {height} px, not this one of "
                 f"{pixels.shape[1]} x {pixels.shape[0]} px; invert this one"
             )
+    photographs = [Photograph(pixels, pin.place_px, pin.depth) for pin, pixels in pinned]
+    for (pin, _), photograph in zip(pinned, photographs, strict=True):
+        if pin.photograph_sha256 not in ("", photograph.sha256):
+            raise UsageError(
+                f"a pin repaints another photograph ({pin.photograph_sha256[:12]}) than this one "
+                f"({photograph.sha256[:12]}); invert this one"
+            )
     pins = tuple(pin for pin, _ in pinned)
     down = sum(pin.shift_cell[0] for pin in pins) / len(pins)
     return Scene(
@@ -52,6 +59,6 @@ def scene_around(model: Model, pinned: Sequence[Pinned], *, seed: int = 0, **giv
         latents=PinnedLatents(SeededLatents(seed), pins),
         styles=styles_between(pins),
         shift_cell=(down, pins[0].shift_cell[1]),
-        photographs=[Photograph(pixels, pin.place_px, pin.depth) for pin, pixels in pinned],
+        photographs=photographs,
         **given,
     )

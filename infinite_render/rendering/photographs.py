@@ -1,0 +1,51 @@
+"""Photographs from files: their own pixels, as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinite_render.errors import DataError
+from infinite_render.rendering.pyramid import vips
+
+Pixels = NDArray[np.uint8]
+
+
+def read_photograph(path: Path) -> Pixels:
+    """A photograph, upright, sRGB uint8 [h,w,3]: the very bytes of a file that has 8 bit of sRGB.
+
+    Grey, CMYK, 16 bit, another colour profile and alpha (over white) become that.
+    Raises DataError for a file that is none, or is damaged.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; give a photograph, as JPEG, PNG, TIFF or WebP")
+    pyvips = vips()
+    try:
+        image = pyvips.Image.new_from_file(str(path), fail_on="error").autorot()
+        if _has_other_colours(image):
+            from_print = {"input_profile": "cmyk"} if image.interpretation == "cmyk" else {}
+            image = image.icc_transform("srgb", embedded=True, **from_print)
+        if image.format == "ushort" and image.interpretation not in ("rgb16", "grey16"):
+            image = image.copy(interpretation="rgb16" if image.bands >= 3 else "grey16")
+        image = image.colourspace("srgb")
+        if image.hasalpha():
+            image = image.flatten(background=255)
+        if image.bands < 3:
+            image = image.extract_band(0).bandjoin([image.extract_band(0)] * 2)
+        pixels: Pixels = image.extract_band(0, n=3).cast("uchar").numpy()
+    except pyvips.Error as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(
+            f"{path} cannot be read as a photograph ({reason}); give JPEG, PNG, TIFF or WebP"
+        ) from None
+    return pixels
+
+
+def _has_other_colours(image: object) -> bool:
+    """Whether a picture names colours that are not sRGB's, and how to get there."""
+    if "icc-profile-data" not in image.get_fields():  # type: ignore[attr-defined]
+        return bool(image.interpretation == "cmyk")  # type: ignore[attr-defined]
+    profile: bytes = image.get("icc-profile-data")  # type: ignore[attr-defined]
+    return b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile
