@@ -19,6 +19,7 @@ from infinite_render.training.runs import recipe_difference
 
 SIZES = {  # patch px, image px
     "default": (53, 101),
+    "default-nci": (53, 101),
     "paper": (101, 197),
     "paper-hr": (197, 389),
     "paper-ur": (773, 1024),
@@ -48,6 +49,20 @@ def test_the_ablations_differ_in_padding_only() -> None:
     assert recipe_difference(padded, free) == (
         "generator.padding was True, now False, generator.patch_cells was 6, now 11"
     )
+
+
+def test_the_small_ablation_is_the_default_without_a_structure_synthesizer() -> None:
+    default, ablation = load_recipe("default"), load_recipe("default-nci")
+    same = dataclasses.replace(ablation, name="default", about=default.about, loss=default.loss)
+    assert recipe_difference(default, same) == (
+        "generator.coordinates was True, now False, generator.local_dim was 32, now 96, "
+        "generator.structure_layers was 4, now 0"
+    )
+    assert (ablation.loss.position, ablation.loss.diversity) == (0.0, 0.0)
+    rest = dataclasses.replace(
+        ablation.loss, position=default.loss.position, diversity=default.loss.diversity
+    )
+    assert rest == default.loss
 
 
 def test_a_recipe_is_read_back_from_its_own_text(tmp_path: Path) -> None:
