@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pyvips
 import tifffile
+from pinned_scenes import picture
+
+from infinite_render.fields.pins import load_pin
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
@@ -46,6 +50,27 @@ def test_an_example_edits_a_box_and_nothing_else() -> None:
 def test_an_example_closes_a_panorama(tmp_path: Path) -> None:
     path = example("06_panorama.py")(tmp_path, 40, 512)
     assert tifffile.imread(path).shape == (40, 512, 3)
+
+
+def photograph(folder: Path, seed: int) -> Path:
+    path = folder / f"{seed}.png"
+    pyvips.Image.new_from_array(picture(60, 80, seed)).write_to_file(str(path))
+    return path
+
+
+def test_an_example_paints_around_a_photograph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = example("07_outpaint.py")(photograph(tmp_path, 0), tmp_path, 1)
+    assert "step 1 of 1" in capsys.readouterr().out
+    assert pyvips.Image.new_from_file(str(path)).height == 2 * 60
+    assert load_pin(tmp_path / "photograph.pin").size_px == (60, 80)
+
+
+def test_an_example_paints_between_photographs(tmp_path: Path) -> None:
+    names = [photograph(tmp_path, seed) for seed in (0, 1)]
+    path = example("08_inbetween.py")(*names, tmp_path, 1)
+    assert pyvips.Image.new_from_file(str(path)).width == 4 * 80
 
 
 def test_no_example_is_forgotten() -> None:
