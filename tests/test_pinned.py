@@ -14,11 +14,17 @@ from pinned_scenes import around, ladder_model, picture, random_pin
 
 from infinite_render.errors import IdentityMismatch, RecipeError, UsageError
 from infinite_render.evaluation.borders import border_of_photograph
+from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.pinned_styles import style_of
+from infinite_render.fields.pins import PinnedLatents
+from infinite_render.fields.styles import OneStyle
 from infinite_render.geometry import Window
 from infinite_render.nn.scale import halve
 from infinite_render.rendering.around import Pinned, scene_around
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.pinned import (
+    FADE_ABOVE_PX,
+    FADE_BASE_PX,
     Photograph,
     fades_of,
     from_bytes,
@@ -148,7 +154,8 @@ def test_nothing_changes_beyond_the_frame_at_depth_0() -> None:
     changed = (with_it.render(*window) != without.render(*window)).any(axis=2)
     for box in TWO:
         y, x, height, width = box
-        reach = Window(y - 32, x - 32, height + 64, width + 64)
+        f = FADE_BASE_PX
+        reach = Window(y - f, x - f, height + 2 * f, width + 2 * f)
         assert changed[reach.within(window)].mean() > 0.8
         changed[reach.within(window)] = False
     assert not changed.any()
@@ -156,9 +163,10 @@ def test_nothing_changes_beyond_the_frame_at_depth_0() -> None:
 
 def test_a_frame_never_reaches_over_another_photograph() -> None:
     left, right = Window(0, 0, 50, 40), Window(20, 45, 50, 40)
-    assert fades_of(left, [right], 0) == (32, 32, 32, 5)
-    assert fades_of(right, [left], 0) == (32, 5, 32, 32)
-    assert fades_of(left, [Window(200, 0, 9, 9)], 1) == (12, 12, 12, 12)
+    far = FADE_BASE_PX
+    assert fades_of(left, [right], 0) == (far, far, far, 5)
+    assert fades_of(right, [left], 0) == (far, 5, far, far)
+    assert fades_of(left, [Window(200, 0, 9, 9)], 1) == (FADE_ABOVE_PX,) * 4
 
 
 def test_far_columns_are_as_exact_as_near_ones() -> None:
@@ -166,18 +174,16 @@ def test_far_columns_are_as_exact_as_near_ones() -> None:
     model = ladder_model()
     box = Window(8, 72, 40, 60)
     pin = random_pin(model, box[2:], box[:2], 0, shift_cell=(0.25, 0.5))
-    pixels = picture(*box[2:])
     moved = pin.moved((0, 13 * 10**9))
     far = 13 * 10**9 * 8
     inside = []
     for own, x in ((pin, 0), (moved, far)):
-        base = scene_around(model, [Pinned(own, pixels)], seed=5, precision="float32")
         bare = Scene(
             model,
             precision="float32",
-            latents=base.latents,
-            styles=base.styles,
-            shift_cell=base.shift_cell,
+            latents=PinnedLatents(SeededLatents(5), (own,)),
+            styles=OneStyle(style_of(own)),
+            shift_cell=own.shift_cell,
         )
         inside.append(bare.render(box.y, box.x + x, *box[2:]))
     # The blocks differ in where the photograph lies in them, and so in their rounding.

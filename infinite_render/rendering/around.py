@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinite_render.errors import UsageError
+from infinite_render.fields.continued import ContinuedLatents
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.pinned_styles import styles_between
-from infinite_render.fields.pins import Pin, PinnedLatents
+from infinite_render.fields.pins import Pin
 from infinite_render.models import Model
 from infinite_render.rendering.pinned import Photograph
 from infinite_render.rendering.scene import Scene
@@ -56,7 +57,7 @@ def scene_around(model: Model, pinned: Sequence[Pinned], *, seed: int = 0, **giv
     down = sum(pin.shift_cell[0] for pin in pins) / len(pins)
     return Scene(
         model,
-        latents=PinnedLatents(SeededLatents(seed), pins),
+        latents=ContinuedLatents(SeededLatents(seed), pins),
         styles=styles_between(pins),
         shift_cell=(down, pins[0].shift_cell[1]),
         photographs=photographs,

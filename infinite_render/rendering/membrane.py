@@ -13,7 +13,6 @@ fixed order: the same bits for any number of threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,32 +46,35 @@ def frame_of(box: Window, fades: Fades) -> list[Window]:
     return [piece for piece in pieces if piece.height and piece.width]
 
 
-def border_of(box: Window) -> list[Window]:
-    """The outermost pixels of the box: its first and last row, its first and last column.
+def band_of(box: Window, thickness: int) -> list[Window]:
+    """The outermost pixels of the box: its first and last rows, its first and last columns.
 
-    >>> [tuple(edge) for edge in border_of(Window(0, 0, 4, 3))]
-    [(0, 0, 1, 3), (3, 0, 1, 3), (0, 0, 4, 1), (0, 2, 4, 1)]
+    >>> [tuple(band) for band in band_of(Window(0, 0, 9, 7), 2)]
+    [(0, 0, 2, 7), (7, 0, 2, 7), (2, 0, 5, 2), (2, 5, 5, 2)]
+    >>> [tuple(band) for band in band_of(Window(0, 0, 3, 7), 2)]
+    [(0, 0, 3, 7)]
     """
     y, x, height, width = box
+    if height <= 2 * thickness or width <= 2 * thickness:
+        return [box]
+    inner = height - 2 * thickness
     return [
-        Window(y, x, 1, width),
-        Window(y + height - 1, x, 1, width),
-        Window(y, x, height, 1),
-        Window(y, x + width - 1, height, 1),
+        Window(y, x, thickness, width),
+        Window(y + height - thickness, x, thickness, width),
+        Window(y + thickness, x, inner, thickness),
+        Window(y + thickness, x + width - thickness, inner, thickness),
     ]
 
 
-def membrane(box: Window, fades: Fades, residual: Sequence[Patch]) -> list[Patch]:
-    """The correction on every piece of the frame; `residual` covers `border_of(box)`."""
+def membrane(box: Window, fades: Fades, residual: Array) -> list[Patch]:
+    """The correction on every piece of the frame; of `residual` [C,h,w], the border is read."""
     pieces = frame_of(box, fades)
     if not pieces:
         return []
     padded = [Window(y - 1, x - 1, h + 2, w + 2) for y, x, h, w in pieces]
-    channels = residual[0][1].shape[0]
-    fields = [np.zeros((channels, h, w), np.float32) for _, _, h, w in padded]
+    fields = [np.zeros((len(residual), h, w), np.float32) for _, _, h, w in padded]
     for field, window in zip(fields, padded, strict=True):
-        for patch in residual:
-            _copy(patch, (window, field))
+        _copy((box, residual), (window, field))
     reach = max(fades) + 1
     # Successive over-relaxation, red and black; its error falls by exp(-2 pi / reach) a sweep.
     relax = np.float32(2 / (1 + math.sin(math.pi / (reach + 1))))

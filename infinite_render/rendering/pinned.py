@@ -6,8 +6,9 @@ holds for all that is painted. Right after a piece of level k is painted, whatev
 takes the place of the pixels inside the photograph, and around it the membrane of the residual
 P_k - R_k along the border is added to what was painted, R_k; only then level k + 1 reads it. The
 ladder continues P_k as it would its own pixels, so above level 0 the residual is detail alone. The
-first few pixels around go over from P_k, mirrored, to that sum: where a photograph is smoother or
-rougher than what is painted, a membrane alone would leave a line.
+membrane carries what varies slowly along the border; the residual's own texture goes on mirrored
+for a little while, and the first few pixels around are P_k itself, mirrored: where a photograph is
+smoother or rougher than what is painted, a membrane alone would leave a line.
 
 All of it is a pure function of position: R_k along the border is painted once, in pieces that
 follow from the photograph's window.
@@ -35,13 +36,14 @@ from infinite_render.errors import UsageError
 from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Halve, Span, Window, pieces
 from infinite_render.nn.scale import halve
-from infinite_render.rendering.membrane import Array, Fades, border_of, membrane
+from infinite_render.rendering.membrane import Array, Fades, band_of, membrane
 
 PASTING_VERSION = 1  # in the identity: what this file computes can change every pixel around
 # How far the correction reaches, px of a level. At level 0 it carries what the inversion has not
 # met; above, where the ladder has kept all but the finest detail, a few pixels do.
-FADE_BASE_PX, FADE_ABOVE_PX = 32, 12
-MIRROR_BASE_PX, MIRROR_ABOVE_PX = 4, 8  # how far the mirrored photograph goes over into it
+FADE_BASE_PX, FADE_ABOVE_PX = 48, 12
+TEXTURE_BASE_PX, TEXTURE_ABOVE_PX = 4, 12  # how far the mirrored residual goes over into it
+MIRROR_BASE_PX, MIRROR_ABOVE_PX = 4, 8  # how far the mirrored photograph goes over into these
 _PROBE_PX = 1024  # of the border at a time
 
 Painter = Callable[[Window, int], Tensor]
@@ -198,35 +200,43 @@ class PinnedPhotographs:
         for index, window in enumerate(windows):
             others = [*windows[:index], *windows[index + 1 :]]
             pixels = self._pyramids[index][level]
-            residual = [
-                (edge, self._residual(pixels, window, edge, level)) for edge in border_of(window)
-            ]
+            residual = self._residual(pixels, window, level)
             corrections = membrane(window, fades_of(window, others, level), residual)
-            around = [_over(pixels, window, *patch, level) for patch in corrections]
+            around = [_over(pixels, residual, window, *patch, level) for patch in corrections]
             kept = pixels if level < self.depth else None
             laid.append(_Laid(window, kept, around, self.photographs[index]))
         if level == self.depth:
             self._pyramids = [[]]
         return laid
 
-    def _residual(self, pixels: Array, window: Window, edge: Window, level: int) -> Array:
-        """P - R over an edge of the window, painted in pieces of a bounded length."""
-        residual = pixels[:, *edge.within(window)].copy()
-        for piece in pieces(edge, _PROBE_PX):
-            residual[:, *piece.within(edge)] -= self._paint(piece, level).cpu().numpy()
+    def _residual(self, pixels: Array, window: Window, level: int) -> Array:
+        """P - R in a band along the border, painted in pieces of a bounded length; 0 elsewhere."""
+        residual = np.zeros_like(pixels)
+        for band in band_of(window, 1 + (TEXTURE_ABOVE_PX if level else TEXTURE_BASE_PX)):
+            for piece in pieces(band, _PROBE_PX):
+                where = piece.within(window)
+                painted = self._paint(piece, level).cpu().numpy()
+                residual[:, *where] = pixels[:, *where] - painted
         return residual
 
 
-def _over(pixels: Array, window: Window, piece: Window, correction: Array, level: int) -> _Around:
+def _over(
+    pixels: Array, residual: Array, window: Window, piece: Window, correction: Array, level: int
+) -> _Around:
     """From the pixels of a photograph, mirrored, to what is painted and corrected around it."""
-    reach = MIRROR_ABOVE_PX if level else MIRROR_BASE_PX
     rows, down = _mirrored(piece.y_span, window.y_span)
     columns, across = _mirrored(piece.x_span, window.x_span)
     away = np.sqrt(down[:, None] ** 2 + across**2)
-    share = smooth(1 - away / (reach + 1)).astype(np.float32)
-    mirrored = pixels[:, rows[:, None], columns]
-    keep = np.float32(1) - share
-    return _Around(piece, keep, keep * correction + share * mirrored)
+
+    def share(reach_px: int) -> Array:
+        return smooth(1 - away / (reach_px + 1)).astype(np.float32)
+
+    texture = share(TEXTURE_ABOVE_PX if level else TEXTURE_BASE_PX)
+    mirror = share(MIRROR_ABOVE_PX if level else MIRROR_BASE_PX)
+    one = np.float32(1)
+    added = (one - texture) * correction + texture * residual[:, rows[:, None], columns]
+    added = (one - mirror) * added + mirror * pixels[:, rows[:, None], columns]
+    return _Around(piece, one - mirror, added)
 
 
 def _mirrored(outer: Span, inner: Span) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
