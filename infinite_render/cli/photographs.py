@@ -59,9 +59,9 @@ def inversion_options(command: Command) -> Command:
         [
             option(
                 "--steps",
-                type=Whole(1, such_as=500, unit="steps"),
+                type=Whole(1, such_as=600, unit="steps"),
                 default=None,
-                help="Of an inversion.  [default: 500]",
+                help="Of an inversion.  [default: 600]",
             ),
             option(
                 "--time", type=Duration(), default=None, help="End an inversion by then: 90s, 5m."
