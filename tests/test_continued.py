@@ -34,7 +34,9 @@ def test_a_photographs_own_cells_are_the_pins_and_far_ones_the_seeds() -> None:
     assert np.array_equal(z[:, *cells.within(AROUND)], own.z_local[:, *cells.within(own.z_window)])
     seeded = SeededLatents(5).z_local(AROUND, DIM)
     y, x, height, width = cells
-    reach = Window(y - REACH_CELLS, x - REACH_CELLS, height + 2 * REACH_CELLS, width + 36)
+    reach = Window(
+        y - REACH_CELLS, x - REACH_CELLS, height + 2 * REACH_CELLS, width + 2 * REACH_CELLS
+    )
     changed = (z != seeded).any(axis=0)
     assert changed[reach.within(AROUND)].mean() > 0.8
     changed[reach.within(AROUND)] = False
@@ -52,8 +54,8 @@ def test_beyond_the_border_the_latents_are_mirrored_and_fade() -> None:
         mirror = inside[:, :, min(d, cells.width - 1)].ravel()
         alike.append(np.corrcoef(z[:, *beyond.within(AROUND)].ravel(), mirror)[0, 1])
     assert alike[0] > 0.95
-    assert alike[4] > 0.6
-    assert abs(np.mean(alike[-4:])) < 0.5
+    assert alike[4] > 0.3
+    assert abs(np.mean(alike[-2:])) < 0.3
     assert z.std() == pytest.approx(1, abs=0.03)
 
 

@@ -21,7 +21,7 @@ from infinite_render.fields.pins import Pin, PinnedLatents
 from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Span, Window
 
-REACH_CELLS = 18
+REACH_CELLS = 10
 CONTINUED_VERSION = 1  # in the identity: what this file computes can change every pixel around
 
 
