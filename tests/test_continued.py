@@ -54,7 +54,7 @@ def test_beyond_the_border_the_latents_are_mirrored_and_fade() -> None:
         mirror = inside[:, :, min(d, cells.width - 1)].ravel()
         alike.append(np.corrcoef(z[:, *beyond.within(AROUND)].ravel(), mirror)[0, 1])
     assert alike[0] > 0.95
-    assert alike[4] > 0.3
+    assert alike[3] > 0.3
     assert abs(np.mean(alike[-2:])) < 0.3
     assert z.std() == pytest.approx(1, abs=0.03)
 

@@ -43,7 +43,7 @@ PASTING_VERSION = 1  # in the identity: what this file computes can change every
 # met; above, where the ladder has kept all but the finest detail, a few pixels do.
 FADE_BASE_PX, FADE_ABOVE_PX = 48, 12
 TEXTURE_BASE_PX, TEXTURE_ABOVE_PX = 4, 12  # how far the mirrored residual goes over into it
-MIRROR_BASE_PX, MIRROR_ABOVE_PX = 4, 8  # how far the mirrored photograph goes over into these
+MIRROR_BASE_PX, MIRROR_ABOVE_PX = 2, 4  # how far the mirrored photograph goes over into these
 _PROBE_PX = 1024  # of the border at a time
 
 Painter = Callable[[Window, int], Tensor]
@@ -231,21 +231,36 @@ def _over(
     def share(reach_px: int) -> Array:
         return smooth(1 - away / (reach_px + 1)).astype(np.float32)
 
+    def beyond(values: Array) -> Array:
+        near, far = (
+            values[:, row[:, None], column] for row, column in zip(rows, columns, strict=True)
+        )
+        return (near + far) * np.float32(0.5)
+
     texture = share(TEXTURE_ABOVE_PX if level else TEXTURE_BASE_PX)
     mirror = share(MIRROR_ABOVE_PX if level else MIRROR_BASE_PX)
     one = np.float32(1)
-    added = (one - texture) * correction + texture * residual[:, rows[:, None], columns]
-    added = (one - mirror) * added + mirror * pixels[:, rows[:, None], columns]
+    added = (one - texture) * correction + texture * beyond(residual)
+    added = (one - mirror) * added + mirror * beyond(pixels)
     return _Around(piece, one - mirror, added)
 
 
-def _mirrored(outer: Span, inner: Span) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """For every place of `outer`: the index in `inner` it mirrors, and how far away `inner` is."""
+def _mirrored(
+    outer: Span, inner: Span
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]:
+    """For every place of `outer`: the two in `inner` between which its mirror lies, as indices, and
+    how far away `inner` is. The mirror stands half a pixel inside the border.
+
+    >>> _mirrored(Span(-2, 1), Span(0, 4))[0]
+    (array([1, 0, 0]), array([2, 1, 0]))
+    """
     place = np.arange(outer.start, outer.stop) - inner.start
     last = inner.size - 1
     away = np.maximum(np.maximum(-place, place - last), 0)
-    mirrored = np.where(place < 0, -place, np.where(place > last, 2 * last - place, place))
-    return np.clip(mirrored, 0, last), away.astype(np.float64)
+    inside = np.clip(place, 0, last)
+    inward = np.sign(inside - place)
+    near, far = inside + inward * (away - 1), inside + inward * away
+    return (np.clip(near, 0, last), np.clip(far, 0, last)), away.astype(np.float64)
 
 
 def fades_of(window: Window, others: Sequence[Window], level: int) -> Fades:
