@@ -235,7 +235,7 @@ def _over(
         near, far = (
             values[:, row[:, None], column] for row, column in zip(rows, columns, strict=True)
         )
-        return (near + far) * np.float32(0.5)
+        return near * np.float32(0.75) + far * np.float32(0.25)
 
     texture = share(TEXTURE_ABOVE_PX if level else TEXTURE_BASE_PX)
     mirror = share(MIRROR_ABOVE_PX if level else MIRROR_BASE_PX)
@@ -249,7 +249,9 @@ def _mirrored(
     outer: Span, inner: Span
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]:
     """For every place of `outer`: the two in `inner` between which its mirror lies, as indices, and
-    how far away `inner` is. The mirror stands half a pixel inside the border.
+    how far away `inner` is: a quarter of the way from the first to the second. With the mirror on
+    the border pixels, an odd first column (they are common) would have a step on either side; with
+    it just outside of them, the first step would always be none.
 
     >>> _mirrored(Span(-2, 1), Span(0, 4))[0]
     (array([1, 0, 0]), array([2, 1, 0]))
