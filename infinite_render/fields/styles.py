@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -197,12 +197,19 @@ class Points:
         if self.period_cells is not None:
             x = x % self.period_cells
         near = self._near(window_cell)
-        across = self._across(x[..., None] - self._places[near, 1])  # [1,w,K]
-        down = y[..., None] - self._places[near, 0]  # [h,1,K]
-        distance = np.sqrt(down * down + across * across)  # [h,w,K]
-        beyond = distance - distance.min(axis=2, keepdims=True)
-        weight = smooth(1 - beyond / self.fade)
-        return gather([(self.points[i].style, weight[..., k]) for k, i in enumerate(near)])
+        # One point at a time: an array of all of them takes longer to come by than to fill.
+        distances = []
+        for place_y, place_x in self._places[near]:
+            down, across = y - place_y, self._across(x - place_x)
+            distances.append(np.sqrt(down * down + across * across))  # [h,w]
+        nearest = reduce(np.minimum, distances)
+        return gather(
+            [
+                (self.points[i].style, smooth(1 - (distance - nearest) / self.fade))
+                for i, distance in zip(near, distances, strict=True)
+                if (distance - nearest).min() < self.fade
+            ]
+        )
 
     def wrapped(self, period_cells: int) -> Self:
         return replace(self, period_cells=period_cells)

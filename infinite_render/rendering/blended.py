@@ -11,7 +11,10 @@ pairs of styles than channels. The structure's scales come from z_g, those of
 the texture from w; both are blended by the same shares, given at the nodes of the lattice of cells
 and interpolated linearly on every finer lattice.
 
-Everything between two convolutions is done for a few rows at a time, which stay in the cache.
+Everything between two convolutions is done for a few rows at a time, which stay in the cache. Most
+such bands hold fewer styles than the window does; where a band holds one, its scales are the same
+at every location and nothing is multiplied out. Matrices have few sizes, for the library writes its
+products anew for each: a band has as many rows as any other, its styles are a power of two.
 Shapes: features [1,C,h,w] in the scene's precision, channels last, changed in place; shares
 float32 [K,h,w] at nodes; noise as in `compiled`.
 """
@@ -19,7 +22,8 @@ float32 [K,h,w] at nodes; noise as in `compiled`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +40,17 @@ _BAND_VALUES = 1 << 19  # of features at a time: about a core's cache, and few c
 EPSILON = 1e-8 / 2  # of the demodulation; beside the squares, which carry the gain, too
 
 
+class Band(NamedTuple):
+    """A few rows, the styles that hold there, and their shares in them.
+
+    weights float32 [styles,n], n at least the rows' pixels; None where one style alone holds.
+    """
+
+    rows: slice
+    styles: tuple[int, ...]
+    weights: Tensor | None
+
+
 @dataclass(frozen=True)
 class Shares:
     """Shares of K styles on a lattice of `points` to a cell, read a band of rows at a time.
@@ -48,20 +63,34 @@ class Shares:
     window: Window
     points: int
 
-    def bands(self, channels: int) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of features [h w,C] of the window, and the shares there, float32 [K,rows]."""
-        height, width = self.window[2:]
-        step = max(1, _BAND_VALUES // (channels * width))
-        down = _tents(self.window.y, height, self.cells.y, self.cells.height, self.points)
-        across = _tents(self.window.x, width, self.cells.x, self.cells.width, self.points)
+    def step(self, channels: int) -> int:
+        """Rows of a band of features [h,w,C]."""
+        return max(1, _BAND_VALUES // (channels * self.window.width))
+
+    def bands(self, channels: int) -> Iterator[Band]:
+        """The bands of features [h,w,C] of the window; the last one may be lower."""
+        (y, x, height, width), cells, points = self.window, self.cells, self.points
+        step = self.step(channels)
+        # Rows beyond the window, which nobody reads, make the last band's shares as many as all.
+        down = _tents(y, -(-height // step) * step, cells.y, cells.height, points)
+        across = _tents(x, width, cells.x, cells.width, points).to(self.nodes.device)
         down = down.to(self.nodes.device)
-        columns = self.nodes @ across.to(self.nodes.device).t()  # [K,n,w]
-        for y in range(0, height, step):
-            stop = min(y + step, height)
-            first = (self.window.y + y) // self.points - self.cells.y
-            last = (self.window.y + stop - 1) // self.points + 2 - self.cells.y
-            shares = down[y:stop, first:last] @ columns[:, first:last]  # [K,rows,w]
-            yield slice(y * width, stop * width), shares.flatten(1)
+        held = (self.nodes != 0).any(dim=2).cpu().numpy()  # [K,n]
+        for row in range(0, height, step):
+            near = slice(
+                (y + row) // points - cells.y,
+                (y + row + step - 1) // points + 2 - cells.y,
+            )
+            styles = np.flatnonzero(held[:, near].any(axis=1)).tolist()
+            rows = slice(row, min(row + step, height))
+            if len(styles) == 1:
+                yield Band(rows, tuple(styles), None)
+                continue
+            columns = self.nodes[:, near][styles] @ across.t()  # [styles,few,w]
+            weights = (down[row : row + step, near] @ columns).flatten(1)
+            more = (1 << (len(styles) - 1).bit_length()) - len(styles)
+            weights = F.pad(weights, (0, 0, 0, more))
+            yield Band(rows, (*styles, *styles[:1] * more), weights)
 
 
 def _tents(start: int, size: int, first: int, count: int, points: int) -> Tensor:
@@ -71,47 +100,102 @@ def _tents(start: int, size: int, first: int, count: int, points: int) -> Tensor
     return torch.from_numpy(np.maximum(weight, 0).astype(np.float32))
 
 
-def _rows(x: Tensor) -> Tensor:
-    """[1,C,h,w], channels last -> the same memory as [h w,C]."""
-    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
+def _grid(x: Tensor) -> Tensor:
+    """[1,C,h,w], channels last -> the same memory as [h,w,C]."""
+    return x.permute(0, 2, 3, 1)[0]
 
 
 def _last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def scale_(x: Tensor, scales: Tensor, shares: Shares) -> Tensor:
-    """x [1,I,h,w] times sum_k a_k s_k, in place; scales [K,I]."""
-    rows = _rows(x)
-    scratch = _scratch(rows, shares)
-    for band, share in shares.bands(x.shape[1]):
-        part = rows[band]
-        part.mul_(torch.mm(share.to(x.dtype).t(), scales, out=scratch[: len(part)]))
+@dataclass(frozen=True)
+class Scales:
+    """Scales [K,C] of the styles, in the precision: at a location sum_k a_k s_k."""
+
+    of_styles: Tensor
+
+    def at(self, band: Band, out: Tensor) -> Tensor:
+        """[n,C], or [C] for a band of one style; `out` [n,C] is memory to use."""
+        if band.weights is None:
+            return self.of_styles[band.styles[0]]
+        scales = self.of_styles[list(band.styles)]
+        return torch.mm(band.weights.to(out.dtype).t(), scales, out=out)
+
+
+@dataclass(frozen=True)
+class Demodulation:
+    """1 / sqrt of the blended q, with the activation's gain, in the precision.
+
+    scales [K,I], and the summed squared weights over two, [I,O]: rsqrt(1 / 2) is the gain.
+    """
+
+    scales: Tensor
+    squares: Tensor
+    dtype: torch.dtype
+    _kept: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
+
+    def at(self, band: Band, out: Tensor) -> Tensor:
+        """[n,O], or [O] for a band of one style; `out` [n,O] is memory to use."""
+        weights, styles = band.weights, band.styles
+        if weights is None:
+            return self._of_pairs(styles)[0].rsqrt()
+        if len(styles) * (len(styles) + 1) // 2 <= self.scales.shape[1]:
+            pairs = _pairs(weights).to(self.dtype).t()
+            return torch.mm(pairs, self._of_pairs(styles), out=out).rsqrt_()
+        scales = weights.to(self.dtype).t() @ self.scales[list(styles)].to(self.dtype)
+        q = torch.mm(scales.square_(), self.squares.to(self.dtype), out=out)
+        return q.add_(EPSILON).rsqrt_()
+
+    def _of_pairs(self, styles: tuple[int, ...]) -> Tensor:
+        """q of the pairs k <= l in order, [K (K + 1) / 2,O], in the precision."""
+        if styles not in self._kept:
+            scales = self.scales[list(styles)]
+            k, j = torch.triu_indices(len(styles), len(styles), device=scales.device)
+            twice = torch.where(k == j, 1.0, 2.0)[:, None]
+            # The products of the shares sum to 1, and so carry the epsilon.
+            q = (scales[k] * scales[j] * twice) @ self.squares + EPSILON * twice
+            self._kept[styles] = q.to(self.dtype)
+        return self._kept[styles]
+
+
+def _pairs(share: Tensor) -> Tensor:
+    """a_k a_l for k <= l, [K,n] -> [K (K + 1) / 2,n]."""
+    return torch.cat([share[k:] * share[k] for k in range(len(share))])
+
+
+def _scratch(x: Tensor, shares: Shares) -> Tensor:
+    """Memory for what a band of [h,w,C] is multiplied by, taken once: fresh memory is slow."""
+    channels = x.shape[1]
+    return x.new_empty(shares.step(channels) * shares.window.width, channels)
+
+
+def _multiply_(values: Tensor, factors: Tensor) -> None:
+    """values [rows,C] by factors [C], or [n,C] of which the first rows count, in place."""
+    values.mul_(factors if factors.ndim == 1 else factors[: len(values)])
+
+
+def scale_(x: Tensor, scales: Scales, shares: Shares) -> Tensor:
+    """x [1,I,h,w] times sum_k a_k s_k, in place."""
+    grid, scratch = _grid(x), _scratch(x, shares)
+    for band in shares.bands(x.shape[1]):
+        _multiply_(grid[band.rows].flatten(0, 1), scales.at(band, scratch))
     return x
-
-
-def _scratch(rows: Tensor, shares: Shares) -> Tensor:
-    """Memory for what a band of [n,C] is multiplied by, taken once: fresh memory is slow."""
-    channels = rows.shape[1]
-    return rows.new_empty(max(_BAND_VALUES // channels, shares.window.width), channels)
 
 
 @dataclass(frozen=True)
 class BlendedConv:
     """A convolution whose input is scaled already; then demodulation, noise, bias, leaky ReLU.
 
-    weight [O,I,k,k] ([I,O,k,k] when up); squares [K (K + 1) / 2, O] are q, the pairs k <= l in
-    order, or, where `scales` [K,I] are given, the summed squared weights [I,O]; noise_bias [2,O]:
-    strength and bias. All with the activation's gain, in the precision. then_scales [K,O] are
-    those of the next convolution, where nothing else reads the output.
+    weight [O,I,k,k] ([I,O,k,k] when up); noise_bias [2,O]: strength and bias, with the activation's
+    gain. then_scales are those of the next convolution, where nothing else reads the output.
     """
 
     weight: Tensor
-    squares: Tensor
-    scales: Tensor | None
+    demodulation: Demodulation
     noise_bias: Tensor
     up: bool
-    then_scales: Tensor | None = None
+    then_scales: Scales | None = None
 
     def __call__(self, x: Tensor, shares: Shares, noise: Tensor | None) -> Tensor:
         """x [1,I,h,w] -> [1,O,h',w']; shares and noise [h',w'] on the lattice of the output."""
@@ -120,30 +204,20 @@ class BlendedConv:
         else:
             y = F.conv2d(x, self.weight)
         y = _last(y)
-        rows = _rows(y)
-        added = torch.zeros(rows.shape[0], 2, dtype=y.dtype, device=y.device)
-        added[:, 1] = 1
+        grid = _grid(y)
+        added = torch.zeros(*grid.shape[:2], 2, dtype=y.dtype, device=y.device)
+        added[..., 1] = 1
         if noise is not None:
-            added[:, 0] = noise.reshape(-1)
-        scratch = _scratch(rows, shares)
-        for band, share in shares.bands(y.shape[1]):
-            part, factor = rows[band], scratch[: band.stop - band.start]
-            if self.scales is None:
-                torch.mm(_pairs(share).to(y.dtype).t(), self.squares, out=factor)
-            else:
-                scales = share.to(y.dtype).t() @ self.scales
-                torch.mm(scales.square_(), self.squares, out=factor).add_(EPSILON)
-            part.mul_(factor.rsqrt_())
-            part.addmm_(added[band], self.noise_bias)
-            F.leaky_relu_(part, SLOPE)
+            added[..., 0] = noise
+        scratch = _scratch(y, shares)
+        for band in shares.bands(y.shape[1]):
+            values = grid[band.rows].flatten(0, 1)
+            _multiply_(values, self.demodulation.at(band, scratch))
+            values.addmm_(added[band.rows].flatten(0, 1), self.noise_bias)
+            F.leaky_relu_(values, SLOPE)
             if self.then_scales is not None:
-                part.mul_(torch.mm(share.to(y.dtype).t(), self.then_scales, out=factor))
+                _multiply_(values, self.then_scales.at(band, scratch))
         return y
-
-
-def _pairs(share: Tensor) -> Tensor:
-    """a_k a_l for k <= l, [K,n] -> [K (K + 1) / 2,n]."""
-    return torch.cat([share[k:] * share[k] for k in range(len(share))])
 
 
 def blend_conv(
@@ -156,22 +230,15 @@ def blend_conv(
 ) -> BlendedConv:
     """Compile a demodulated convolution for K styles, whose scales are [K,I] float32."""
     weight = conv.scaled_weight()
-    squares = weight.square().sum(dim=(2, 3)).t() / 2  # [I,O]; the gain: sqrt(2) = rsqrt(1 / 2)
-    k, j = torch.triu_indices(len(scales), len(scales), device=scales.device)
-    by_pairs = len(k) <= scales.shape[1]
-    if by_pairs:
-        twice = torch.where(k == j, 1.0, 2.0)[:, None]
-        # The products of the shares sum to 1, and so carry the epsilon.
-        squares = (scales[k] * scales[j] * twice) @ squares + EPSILON * twice
+    squares = weight.square().sum(dim=(2, 3)).t() / 2  # [I,O]
     strength = torch.zeros_like(bias) if noise_strength is None else noise_strength.expand_as(bias)
     weight = weight.transpose(0, 1) if conv.up else weight
     return BlendedConv(
         weight=_last(weight.to(dtype)),
-        squares=squares.to(dtype).contiguous(),
-        scales=None if by_pairs else scales.to(dtype),
+        demodulation=Demodulation(scales, squares, dtype),
         noise_bias=(torch.stack([strength, bias]) * SQRT2).to(dtype),
         up=conv.up,
-        then_scales=None if then_scales is None else then_scales.to(dtype),
+        then_scales=None if then_scales is None else Scales(then_scales.to(dtype)),
     )
 
 
@@ -179,7 +246,7 @@ def blend_conv(
 class BlendedStructure:
     """As `CompiledStructure`, over the window of cells that the shares were made for."""
 
-    layers: tuple[tuple[Tensor, BlendedConv], ...]  # scales [K,I] of the input, convolution
+    layers: tuple[tuple[Scales, BlendedConv], ...]  # scales of the input, convolution
     nodes: Tensor
     window_cell: Window
     radius: int
@@ -198,12 +265,14 @@ class BlendedStructure:
 
 @dataclass(frozen=True)
 class BlendedBlock:
-    """Scales [K,I] of the input, an upsampling convolution, a convolution and a ToRGB.
+    """Scales of the input, an upsampling convolution, a convolution and a ToRGB.
 
-    rgb_weight [3 K,I,1,1] is that of style 0, then of style 1, ...; rgb_bias [3,1,1] float32.
+    rgb_weight [3 K,I,1,1] is that of style 0, then of style 1, ...; in the last block, whose
+    features nothing else reads, they are scaled for the ToRGB, and rgb_weight is [3,I,1,1].
+    rgb_bias [3,1,1] float32.
     """
 
-    scales: Tensor
+    scales: Scales
     up: BlendedConv
     conv: BlendedConv
     rgb_weight: Tensor
@@ -240,26 +309,34 @@ class BlendedTexture:
 
 
 def _paint(x: Tensor, block: BlendedBlock, shares: Shares) -> Tensor:
-    """The ToRGB of each style by its share: x [1,C,h,w] -> float32 [3,h,w]."""
-    each = _rows(_last(F.conv2d(x, block.rgb_weight)))  # [h w,3 K]
-    rgb = torch.empty(3, len(each), dtype=torch.float32, device=x.device)
-    for band, share in shares.bands(each.shape[1]):
-        colours = each[band].t().float().view(len(share), 3, -1)  # [K,3,n]
-        torch.mul(colours[0], share[0], out=rgb[:, band])
-        for k in range(1, len(share)):
-            rgb[:, band].addcmul_(colours[k], share[k])
-    return rgb.view(3, *x.shape[2:]) + block.rgb_bias
+    """The ToRGB of each style by its share, or of all: x [1,C,h,w] -> float32 [3,h,w]."""
+    each = F.conv2d(x, block.rgb_weight)
+    if block.conv.then_scales is not None:
+        return each[0].float() + block.rgb_bias
+    grid = _grid(_last(each))  # [h,w,3 K]
+    rgb = torch.zeros(3, *x.shape[2:], dtype=torch.float32, device=x.device)
+    for band in shares.bands(each.shape[1]):
+        rows, width = band.rows, x.shape[3]
+        for i, k in enumerate(band.styles):
+            colours = grid[rows, :, 3 * k : 3 * k + 3].permute(2, 0, 1).float()
+            if band.weights is None:
+                rgb[:, rows] = colours
+            else:
+                share = band.weights[i, : colours.shape[1] * width].view(-1, width)
+                rgb[:, rows].addcmul_(colours, share)
+    return rgb + block.rgb_bias
 
 
 def blend_structure(
     structure: StructureSynthesizer, z_global: Tensor, dtype: torch.dtype
-) -> tuple[tuple[Tensor, BlendedConv], ...]:
+) -> tuple[tuple[Scales, BlendedConv], ...]:
     """The layers of the structure synthesizer for K global latents [K,D]."""
     layers = []
     for layer in structure.layers:
         assert isinstance(layer, StructureLayer)
         scales = layer.conv.modulation(z_global)
-        layers.append((scales.to(dtype), blend_conv(layer.conv, scales, layer.bias, None, dtype)))
+        blended = blend_conv(layer.conv, scales, layer.bias, None, dtype)
+        layers.append((Scales(scales.to(dtype)), blended))
     return tuple(layers)
 
 
@@ -275,12 +352,17 @@ def blend_texture(
         up_scales = up.conv.modulation(w[:, 2 * b])
         conv_scales = conv.conv.modulation(w[:, 2 * b + 1])
         rgb_scales = rgb.conv.modulation(w[:, 2 * b + 2 if b == last else 2 * b + 3])
-        rgb_weight = (rgb.conv.scaled_weight() * rgb_scales[:, None, :, None, None]).flatten(0, 1)
+        rgb_weight, then_scales = rgb.conv.scaled_weight(), rgb_scales
+        if b < last:
+            rgb_weight = (rgb_weight * rgb_scales[:, None, :, None, None]).flatten(0, 1)
+            then_scales = None
         blocks.append(
             BlendedBlock(
-                up_scales.to(dtype),
+                Scales(up_scales.to(dtype)),
                 blend_conv(up.conv, up_scales, up.bias, up.noise_strength, dtype, conv_scales),
-                blend_conv(conv.conv, conv_scales, conv.bias, conv.noise_strength, dtype),
+                blend_conv(
+                    conv.conv, conv_scales, conv.bias, conv.noise_strength, dtype, then_scales
+                ),
                 _last(rgb_weight.to(dtype)),
                 rgb.bias[:, None, None].clone(),
             )
