@@ -230,6 +230,9 @@ def test_what_cannot_be_pinned_is_refused() -> None:
     stranger = replace(pinned(0, 0).pin, model_digest="f" * 64)
     with pytest.raises(UsageError, match="another model"):
         scene_around(model, [Pinned(stranger, pixels)])
+    other = replace(pinned(0, 0).pin, photograph_sha256="f" * 64)
+    with pytest.raises(UsageError, match="repaints another photograph"):
+        scene_around(model, [Pinned(other, pixels)])
 
 
 def test_bytes_come_back_as_they_were() -> None:
