@@ -323,10 +323,11 @@ def test_the_average_halves_its_distance_in_its_half_life() -> None:
 
 
 def test_adam_is_corrected_for_lazy_regularisation() -> None:
-    state = build_state(toy_recipe(), CPU)  # path every 2, penalty every 4
+    recipe = toy_recipe()  # path every 2, penalty every 4
+    state = build_state(recipe, CPU)
     generator, critic = state.generator_adam.param_groups[0], state.critic_adam.param_groups[0]
-    assert generator["lr"] == pytest.approx(0.002 * 2 / 3)
-    assert critic["lr"] == pytest.approx(0.0005 * 4 / 5)
+    assert generator["lr"] == pytest.approx(recipe.adam.generator_rate * 2 / 3)
+    assert critic["lr"] == pytest.approx(recipe.adam.critic_rate * 4 / 5)
     assert critic["betas"] == (0.0, pytest.approx(0.99**0.8))
 
 
