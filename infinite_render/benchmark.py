@@ -191,15 +191,17 @@ def _drain(pool: ThreadPoolExecutor, scene: Scene, windows: list[Window], depth:
 
 
 def _to_file_mpx_per_s(scene: Scene, depth: int, workers: int, blocks: int) -> float:
+    """As many blocks, in rows of one for each worker: the file is written a row behind them."""
+    rows = max(1, blocks // workers)
     size = scene.block_px
-    canvas = Canvas(scene, Window(0, 0, size, blocks * size), depth)
+    canvas = Canvas(scene, Window(0, 0, rows * size, workers * size), depth)
     scene.forget()
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         for _ in paint_canvas(canvas, Path(folder) / "bench.tif", workers=workers):
             pass
         seconds = time.perf_counter() - begin
-    return blocks * size * size / 1e6 / seconds
+    return rows * workers * size * size / 1e6 / seconds
 
 
 @torch.inference_mode()
