@@ -30,6 +30,7 @@ from infinite_render.evaluation.quality import training_quality
 from infinite_render.evaluation.report import Report
 from infinite_render.evaluation.sets import features_of_cuts, painted_frames, painted_patches
 from infinite_render.evaluation.work import finish
+from infinite_render.models import load_model
 from infinite_render.rendering.scene import Scene
 
 VIEW = View(64, 53, 7)
@@ -91,6 +92,18 @@ def test_a_frame_is_a_window_centred_on_the_trained_band(painter: ModelPainter, 
     scene = Scene(painter.model, seed=7, precision="float32")
     expected = scene.render(y, 2 * render.block_px, side, side)
     assert np.abs(frame.astype(int) - expected).max() <= 1
+
+
+def test_a_frame_of_the_ladder_is_the_frame_of_scale_1_seen_closer() -> None:
+    model = load_model("landscape")
+    plain = ModelPainter(model, view_of(model), "float32")
+    small = plain.frame(7, 0, 1)[0].astype(int)
+    large = replace(plain, ladder=True).frame(7, 0, 4)
+    assert large.shape == (1, 404, 404, 3)
+    again = shrink(large, 101, 101)[0]
+    assert np.abs(small - again).mean() < 6  # the lattices lie 1.5 px of depth 2 apart
+    assert small.std() > 20
+    assert np.array_equal(plain.frame(7, 0, 1), replace(plain, ladder=True).frame(7, 0, 1))
 
 
 def test_a_padded_model_is_painted_whole() -> None:

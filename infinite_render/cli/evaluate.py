@@ -67,6 +67,7 @@ PARTS = ("patches", "scales", "seams", "repetition", "memory")
     show_default=True,
     help="How frames are shrunk; reference: plain bilinear sampling, as the paper's program did.",
 )
+@option("--ladder", is_flag=True, help="Paint frames at generate's default depth, not at depth 0.")
 @option("--bands", type=Whole(1, such_as=3), default=3, show_default=True, help="Vertical bands.")
 @option("--only", type=click.Choice(PARTS), multiple=True, help="Measure this part; repeatable.")
 @option("--inception", type=FILE, default=None, help="Standard Inception weights: true FID.")
@@ -100,6 +101,7 @@ def evaluate(
     scales: str,
     only: tuple[str, ...],
     truncation: float | None,
+    ladder: bool,
     image_px: int | None,
     json_to: str | None,
     markdown: bool,
@@ -137,7 +139,7 @@ def evaluate(
         found = load_model(name)
         view = view_of(found, image_px)
         where = settings.precision, settings.device
-        subjects.append(ModelPainter(found, view, *where, truncation))
+        subjects.append(ModelPainter(found, view, *where, truncation, ladder))
     subjects += [ImageFolder(*pair) for pair in zip(images, scale, strict=True)]
 
     reports: list[Report] = []

@@ -7,7 +7,8 @@ Spaces, all (y, x):
 
 A frame of scale s is the paper's picture of s times the training size along both axes: a square
 of s * image_px, its middle on the middle of the vertical band that training showed. The plane is
-fixed, so from s = 2 on it also holds what lies above and below that band.
+fixed, so from s = 2 on it also holds what lies above and below that band. With `ladder` it is the
+square that `generate` paints at that height: the band alone, at the default depth.
 Every sample has a seed of its own, and so its own z_g, z_l and noise, and its own column.
 """
 
@@ -36,6 +37,7 @@ from infinite_render.geometry import (
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.truncation import Truncation
+from infinite_render.rendering.plan import default_depth
 from infinite_render.rendering.scene import Scene, to_uint8
 from infinite_render.rendering.workers import DTYPES, choose_device, choose_precision
 
@@ -106,6 +108,7 @@ class ModelPainter:
     precision: str = "auto"
     device: str = "cpu"
     truncation: float | None = None  # None: the model's own
+    ladder: bool = False  # frames at the depth of a canvas of their height, not at depth 0
 
     @property
     def columns(self) -> int:
@@ -129,17 +132,30 @@ class ModelPainter:
     def frame(self, seed: int, column: int, scale: int) -> Pictures:
         if self.model.recipe.generator.padding:
             return self._padded_frame(seed, column, scale)
+        if self.ladder:
+            return self._climbed_frame(seed, column, scale)
         y_px, side, render = self.frame_window(scale)
         recipe = replace(self.model.recipe, render=render)
-        scene = Scene(
-            replace(self.model, recipe=recipe),
+        scene = self._scene(replace(self.model, recipe=recipe), seed)
+        window = Window(y_px, column * render.block_px, side, side)
+        return scene.paint(window)[None]
+
+    def _climbed_frame(self, seed: int, column: int, scale: int) -> Pictures:
+        recipe = self.model.recipe
+        side = scale * self.view.image_px
+        depth = default_depth(recipe.generator, recipe.render, recipe.detail, side)
+        y_px = ((sum(recipe.generator.band_px) << depth) - side) // 2
+        window = Window(y_px, column * recipe.render.block_px, side, side)
+        return self._scene(self.model, seed).paint(window, depth)[None]
+
+    def _scene(self, model: Model, seed: int) -> Scene:
+        return Scene(
+            model,
             seed=seed,
             precision=self.precision,
             device=self.device,
             truncation=self.psi,
         )
-        window = Window(y_px, column * render.block_px, side, side)
-        return scene.paint(window)[None]
 
     def frame_window(self, scale: int) -> tuple[int, int, RenderConfig]:
         """First pixel row and side of a frame, and cells that fit it with little waste."""
