@@ -83,3 +83,11 @@ def test_patches_of_a_silent_ladder_are_as_far_as_plain_enlargement(depth: int) 
     assert 0.5 < figures.frechet_ladder / figures.frechet_bicubic < 2
     few = patch_figures(silent(), photographs, contrast, depth, patch_px=16, most=7)
     assert few.patches == 7
+
+
+def test_overlapping_patches_are_more_of_the_same() -> None:
+    photographs = [photograph(0)]
+    apart = patch_figures(silent(), photographs, contrast, 1, patch_px=16)
+    close = patch_figures(silent(), photographs, contrast, 1, patch_px=16, stride_px=4)
+    assert close.patches > 8 * apart.patches
+    assert close.frechet_bicubic == pytest.approx(apart.frechet_bicubic, rel=0.5)

@@ -95,18 +95,20 @@ def patch_figures(
     depth: int,
     patch_px: int = 64,
     most: int = 1000,
+    stride_px: int | None = None,
 ) -> PatchFigures:
     """Distances at `depth`, over photographs given as levels, coarse to fine.
 
-    Patches are cut side by side from every photograph that reaches the depth, and thinned evenly to
-    `most`. The two distances of the ladder and of bicubic interpolation are of equal counts.
+    Patches are cut every `stride_px` (None: side by side) from every photograph that reaches the
+    depth, and thinned evenly to `most`: few patches bias the Frechet distance upwards. The two
+    distances of the ladder and of bicubic interpolation are of equal counts.
     """
     numbers = torch.Generator().manual_seed(depth)
     rows = [
         patches
         for levels in photographs
         if len(levels) > depth
-        for patches in _triples(step, levels, depth, patch_px, numbers)
+        for patches in _triples(step, levels, depth, patch_px, stride_px or patch_px, numbers)
     ]
     chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     ladder, bicubic, real = (space(np.stack(column)) for column in zip(*chosen, strict=True))
@@ -126,9 +128,10 @@ def _triples(
     levels: Sequence[Pixels],
     depth: int,
     patch_px: int,
+    stride_px: int,
     numbers: torch.Generator,
 ) -> Iterator[tuple[Pixels, Pixels, Pixels]]:
-    """(climbed, bicubic, photograph) patches of one photograph, side by side."""
+    """(climbed, bicubic, photograph) patches of one photograph."""
     climbed = to_rgb(levels[0])
     window = Window(0, 0, *climbed.shape[2:])
     enlarged = enlarge(climbed, depth)
@@ -140,8 +143,8 @@ def _triples(
         _bytes(enlarged[(..., *_index(window))]),
         levels[depth][_index(window)],
     ]
-    for y in range(0, window.height - patch_px + 1, patch_px):
-        for x in range(0, window.width - patch_px + 1, patch_px):
+    for y in range(0, window.height - patch_px + 1, stride_px):
+        for x in range(0, window.width - patch_px + 1, stride_px):
             first, second, third = (p[y : y + patch_px, x : x + patch_px] for p in pictures)
             yield first, second, third
 
