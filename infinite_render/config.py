@@ -89,6 +89,11 @@ class GeneratorConfig:
         return self.structure_layers * self.structure_radius
 
     @property
+    def span_cells(self) -> int:
+        """Rows of cells that training showed, n + V - 1: v goes from -cut to cut over them."""
+        return self.patch_cells + self.start_rows - 1
+
+    @property
     def styles(self) -> int:
         """Entries of w a picture reads: one per convolution, and the last ToRGB's."""
         return 2 * self.blocks + 1

@@ -21,6 +21,7 @@ FLOORS = {
     "errors": 0,
     "files": 0,
     "geometry": 0,
+    "pixels": 0,
     "version": 0,
     "config": 1,
     "noise": 1,

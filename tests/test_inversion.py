@@ -18,7 +18,6 @@ from infinite_render.fields.pins import Pin, load_pin, save_pin
 from infinite_render.geometry import Window
 from infinite_render.inversion import eyes, losses
 from infinite_render.inversion.base import (
-    Photograph,
     choose_depth,
     horizon_shift,
     spans_band,
@@ -31,6 +30,7 @@ from infinite_render.inversion.search import reach_of
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.scale import double
+from infinite_render.pixels import Pixels
 from infinite_render.rendering.scene import Scene
 from infinite_render.training.critics import build_critic, save_critic
 from infinite_render.training.events import Notice
@@ -48,13 +48,13 @@ def without_features(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photograph() -> Photograph:
+def photograph() -> Pixels:
     """A picture that the small model can paint, from latents that the inversion does not know."""
     return Scene(random_model(), seed=5, precision="float32").render(10, -20, 40, 50)
 
 
 def run(
-    model: Model, photograph: Photograph, **arguments: object
+    model: Model, photograph: Pixels, **arguments: object
 ) -> tuple[list[InversionProgress], Pin]:
     *events, pin = invert(
         model,
@@ -67,7 +67,7 @@ def run(
 
 
 @pytest.mark.usefixtures("without_features")
-def test_an_inversion_repaints_the_photograph(photograph: Photograph, tmp_path: Path) -> None:
+def test_an_inversion_repaints_the_photograph(photograph: Pixels, tmp_path: Path) -> None:
     reports, pin = run(random_model(), photograph, steps=90, interval=30, place_px=(10, -20))
     assert [report.step for report in reports] == [30, 60, 90]
     assert reports[-1].psnr_db > reports[0].psnr_db + 2
@@ -85,7 +85,7 @@ def test_an_inversion_repaints_the_photograph(photograph: Photograph, tmp_path: 
 
 
 @pytest.mark.usefixtures("without_features")
-def test_the_same_arguments_find_the_same_pin(photograph: Photograph) -> None:
+def test_the_same_arguments_find_the_same_pin(photograph: Pixels) -> None:
     def digest(**arguments: object) -> str:
         return run(random_model(), photograph, **arguments)[1].digest
 
@@ -104,7 +104,7 @@ def test_the_same_arguments_find_the_same_pin(photograph: Photograph) -> None:
 
 
 @pytest.mark.usefixtures("without_features")
-def test_whoever_stops_early_has_the_pin_so_far(photograph: Photograph) -> None:
+def test_whoever_stops_early_has_the_pin_so_far(photograph: Pixels) -> None:
     events = invert(random_model(), photograph, steps=10_000, interval=3, precision="float32")
     assert isinstance(events, Iterator)
     progress = next(event for event in events if isinstance(event, InversionProgress))
@@ -114,14 +114,12 @@ def test_whoever_stops_early_has_the_pin_so_far(photograph: Photograph) -> None:
 
 
 @pytest.mark.usefixtures("without_features")
-def test_a_time_limit_ends_the_descent(photograph: Photograph) -> None:
+def test_a_time_limit_ends_the_descent(photograph: Pixels) -> None:
     reports, _ = run(random_model(), photograph, steps=10**9, interval=1, time_limit_s=0.5)
     assert 1 <= reports[-1].step < 10**6
 
 
-def test_what_is_missing_is_said_in_one_line(
-    photograph: Photograph, without_features: None
-) -> None:
+def test_what_is_missing_is_said_in_one_line(photograph: Pixels, without_features: None) -> None:
     events = list(invert(random_model(), photograph, steps=1))
     notices = [event.text for event in events if isinstance(event, Notice)]
     assert [("EfficientNet" in text, "discriminator" in text) for text in notices] == [
@@ -131,7 +129,7 @@ def test_what_is_missing_is_said_in_one_line(
     assert not any("\n" in text for text in notices)
 
 
-def test_features_take_part_where_they_are_installed(photograph: Photograph) -> None:
+def test_features_take_part_where_they_are_installed(photograph: Pixels) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     assert open_eyes(Path("nowhere"), torch.float32).features is not None
     reports, pin = run(random_model(), photograph, steps=40, interval=20)
@@ -226,7 +224,7 @@ def test_the_horizon_comes_to_lie_in_the_middle_of_the_plane() -> None:
 
 
 @pytest.mark.usefixtures("without_features")
-def test_a_given_horizon_or_shift_is_kept(photograph: Photograph) -> None:
+def test_a_given_horizon_or_shift_is_kept(photograph: Pixels) -> None:
     _, pin = run(random_model(), photograph, steps=1, horizon_px=12.0, place_px=(4, 0))
     assert pin.shift_cell[0] == horizon_shift(SMALL, 16.0)
     _, pin = run(random_model(), photograph, steps=1, shift_cell=(1.25, -3.5))

@@ -11,7 +11,7 @@ from infinite_render.evaluation.distances import Features
 from infinite_render.evaluation.ladder import course, enlarge, patch_figures
 from infinite_render.evaluation.protocols import Pictures
 from infinite_render.nn.detail import DetailStep, build_detail
-from infinite_render.training.data import Pixels
+from infinite_render.pixels import Pixels
 from infinite_render.training.detail_data import halved
 
 CONFIG = DetailConfig(low_dim=4, low_layers=1, up_dim=4, high_dim=4, zooms=2)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from infinite_render.errors import DataError
-from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.pins import Pin, PinnedLatents, load_pin, points_of, save_pin
+from infinite_render.fields.latents import SeededLatents, points_of
+from infinite_render.fields.pins import Pin, PinnedLatents, load_pin, save_pin
 from infinite_render.geometry import Window
 
 LAYERS = 4  # two blocks: a cell is 4 px of depth 0

@@ -20,13 +20,9 @@ from infinite_render.cli.painting import check_painting
 from infinite_render.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from infinite_render.fields.pins import Pin
     from infinite_render.models import Model
-
-    Pixels = NDArray[np.uint8]
+    from infinite_render.pixels import Pixels
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
 
@@ -189,12 +185,12 @@ def _save_preview(path: Path, preview: Pixels) -> None:
 
 
 def _check_kept(model: Model, aim: Aim, pin: Pin) -> None:
-    from infinite_render.rendering.pinned import Photograph
+    from infinite_render.pixels import pixels_sha256
 
     where, change = aim.pin_path, "give --pin another name, or --overwrite to invert again"
     if pin.model_digest != model.digest:
         raise UsageError(f"{where} was made with another model than {model.name}; {change}")
-    if pin.photograph_sha256 != Photograph(aim.pixels, (0, 0)).sha256:
+    if pin.photograph_sha256 != pixels_sha256(aim.pixels):
         raise UsageError(f"{where} repaints another photograph than {aim.name}; {change}")
     if pin.depth != aim.depth:
         raise UsageError(f"{where} is of depth {pin.depth}, not {aim.depth}; {change}")

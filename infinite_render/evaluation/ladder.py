@@ -28,7 +28,7 @@ from infinite_render.evaluation.protocols import Pictures
 from infinite_render.geometry import Halve, Stage, Window, detail_stage, windows_given
 from infinite_render.nn.detail import DetailStep
 from infinite_render.nn.scale import double, halve
-from infinite_render.training.data import Pixels
+from infinite_render.pixels import Pixels
 from infinite_render.training.detail_sheets import to_rgb
 
 GREY = 127.5  # grey levels per unit of rgb

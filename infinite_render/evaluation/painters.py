@@ -172,7 +172,7 @@ class ModelPainter:
         config = self.model.recipe.generator
         side = scale * self.view.image_px
         cells = -(-side // config.stride)
-        row = (config.start_rows - 1 + config.patch_cells - cells) // 2
+        row = (config.span_cells - cells) // 2
         painted = self._paint([(seed, Window(row, column, cells, cells))])
         skip = (painted.shape[1] - side) // 2
         return painted[:, skip : skip + side, skip : skip + side]
@@ -189,10 +189,9 @@ class ModelPainter:
         z_local = self._stack(
             [f.z_local(w, config.local_dim) for f, w in zip(fields, wider, strict=True)]
         )
-        span_cells = config.patch_cells + config.start_rows - 1
         grids = [
             coordinates.window_grid(
-                w, cut=config.cut, span_cells=span_cells, period_cells=config.period_cells
+                w, cut=config.cut, span_cells=config.span_cells, period_cells=config.period_cells
             )
             for w in wider
         ]

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from infinite_render.errors import DataError
-from infinite_render.fields.latents import Array, LatentField
+from infinite_render.fields.latents import Array, LatentField, points_of
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window
 
@@ -118,15 +118,6 @@ class Pin:
         noise = {f"noise.{layer}": values for layer, values in enumerate(self.noise)}
         own = {"z_global": self.z_global, "styles": self.styles, "z_local": self.z_local}
         return own | noise
-
-
-def points_of(layer: int) -> int:
-    """Points of the noise lattice of a texture layer to a cell.
-
-    >>> [points_of(layer) for layer in range(6)]
-    [2, 2, 4, 4, 8, 8]
-    """
-    return 2 << layer // 2
 
 
 def _moved(window: Window, dy: int, dx: int) -> Window:

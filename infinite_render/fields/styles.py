@@ -1,10 +1,9 @@
 """Styles as fields: which styles hold at every place of the plane, and in what shares.
 
 A style is a global latent, named by a seed or by an anchor's number, or what an inversion found,
-named by its pin's digest. A field gives the shares on
-the lattice of cells; between cells whoever reads them interpolates linearly. One style alone, an
-endless row of anchors or points that divide the plane between them are a ground; shapes
-(`fields.shapes`) lie on top of it.
+named by its pin's digest. A field gives the shares on the lattice of cells; between cells whoever
+reads them interpolates linearly. One style alone, an endless row of anchors or points that divide
+the plane between them are a ground; shapes (`fields.shapes`) lie on top of it.
 
 Spaces, all in cells of the plane, so that a field is the same at every depth: nodes are integers,
 places and distances are floats. Shapes: shares float32 [K,h,w], which sum to 1 at every node.

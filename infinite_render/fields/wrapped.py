@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from infinite_render.fields.latents import Array, LatentField
+from infinite_render.fields.latents import Array, LatentField, points_of
 from infinite_render.geometry import Window, turns
 
 
@@ -37,8 +37,9 @@ class WrappedLatents:
         return self._turned(window_cell, 1, lambda part: self.inner.z_local(part, dim))
 
     def texture_noise(self, layer: int, window: Window) -> Array:
-        points = 2 << layer // 2  # two layers a block, each block doubles
-        return self._turned(window, points, lambda part: self.inner.texture_noise(layer, part))
+        return self._turned(
+            window, points_of(layer), lambda part: self.inner.texture_noise(layer, part)
+        )
 
     def detail_noise(self, step: int, layer: int, window: Window) -> Array:
         points = 1 << self.blocks + step + (layer >= self.low_layers)

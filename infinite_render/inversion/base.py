@@ -8,7 +8,6 @@ photograph pixel by pixel.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,22 +19,20 @@ from infinite_render.config import GeneratorConfig, ModelRecipe
 from infinite_render.errors import UsageError
 from infinite_render.geometry import Halve, Span, Stage, Window, window_needed, windows_given
 from infinite_render.nn.scale import halve
-from infinite_render.rendering.plan import max_depth
+from infinite_render.pixels import Pixels
+from infinite_render.rendering.plan import default_depth
 
-Photograph = NDArray[np.uint8]
 LEAST_PX = 8  # of a photograph at base scale, along each axis
 
 
 def choose_depth(recipe: ModelRecipe, height_px: int) -> int:
-    """The depth at which a photograph of that height is nearest to the trained band; 0 without a
-    ladder.
+    """The depth at which a photograph of that height is nearest to the trained band: that of a
+    canvas of the same height; 0 without a ladder.
     """
-    first_px, stop_px = recipe.generator.band_px
-    nearest = round(math.log2(max(1, height_px) / (stop_px - first_px)))
-    return min(max(0, nearest), max_depth(recipe.generator, recipe.render, recipe.detail))
+    return default_depth(recipe.generator, recipe.render, recipe.detail, height_px)
 
 
-def check_photograph(photograph: Photograph, depth: int) -> None:
+def check_photograph(photograph: Pixels, depth: int) -> None:
     """UsageError for what is no picture, or is too small to be seen at base scale."""
     shape, kind = tuple(photograph.shape), photograph.dtype
     if len(shape) != 3 or shape[2] != 3 or kind != np.uint8:
@@ -61,7 +58,7 @@ def base_window(window_px: Window, depth: int) -> Window:
     return Window.of(*spans)
 
 
-def to_base(photograph: Photograph, place_px: Sequence[int], depth: int) -> tuple[Tensor, Window]:
+def to_base(photograph: Pixels, place_px: Sequence[int], depth: int) -> tuple[Tensor, Window]:
     """A photograph [H,W,3] at (y, x) of depth d -> float32 [3,h,w] in about [-1, 1], base window.
 
     Beyond its edges, where the low-pass reads on, the photograph is mirrored.
@@ -96,8 +93,7 @@ def spans_band(config: GeneratorConfig, base: Window) -> float:
 
 def horizon_shift(config: GeneratorConfig, horizon_base_px: float) -> float:
     """The vertical shift, in cells, that puts v = 0 on a base row of the plane."""
-    middle_cell = (config.patch_cells + config.start_rows - 1) / 2
-    return middle_cell - horizon_base_px / config.stride
+    return config.span_cells / 2 - horizon_base_px / config.stride
 
 
 def first_row(config: GeneratorConfig, y_px: int) -> float:

@@ -6,7 +6,6 @@ of depth 0, on which it is inverted; cells of latents.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.pins import Pin
 from infinite_render.geometry import pieces
 from infinite_render.inversion.base import (
-    Photograph,
     check_photograph,
     choose_depth,
     horizon_shift,
@@ -32,6 +30,7 @@ from infinite_render.inversion.eyes import guess_shift, open_eyes
 from infinite_render.inversion.latents import Latents, Painter, windows_of
 from infinite_render.inversion.search import PIECE_PX, Descent, Sight, StyleSearch, first_style
 from infinite_render.models import Model
+from infinite_render.pixels import Pixels, pixels_sha256
 from infinite_render.rendering.plan import check_depth
 from infinite_render.rendering.scene import to_uint8
 from infinite_render.rendering.workers import DTYPES, SingleThreads, choose_precision
@@ -65,7 +64,7 @@ class InversionProgress:
 
 def invert(
     model: Model,
-    photograph: Photograph,
+    photograph: Pixels,
     *,
     place_px: tuple[int, int] = (0, 0),
     depth: int | None = None,
@@ -122,7 +121,7 @@ def invert(
         z_window=painter.whole.latents,
         noise=(),
         noise_windows=painter.whole.noise,
-        photograph_sha256=hashlib.sha256(np.ascontiguousarray(photograph).tobytes()).hexdigest(),
+        photograph_sha256=pixels_sha256(photograph),
     )
     search = _Search(Sight(painter, target, base, eyes), steps, time_limit_s, seed)
     _alone(lambda: search.begin(any_column=shift_cell is None))

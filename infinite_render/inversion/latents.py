@@ -116,7 +116,7 @@ class Painter:
         return coordinates.window_grid(
             window_cell,
             cut=config.cut,
-            span_cells=max(1, config.patch_cells + config.start_rows - 1),
+            span_cells=config.span_cells,
             period_cells=config.period_cells,
             shift_cell=self.shift_cell,
         )

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from infinite_render.errors import UsageError
 from infinite_render.inversion.base import (
-    Photograph,
     check_photograph,
     horizon_shift,
     to_base,
 )
 from infinite_render.inversion.eyes import guess_shift, open_eyes
 from infinite_render.models import Model
+from infinite_render.pixels import Pixels
 from infinite_render.rendering.workers import DTYPES, SingleThreads, choose_precision
 
 
@@ -73,7 +73,7 @@ def rows_of(
 
 def lay_out(
     model: Model,
-    photographs: Sequence[Photograph],
+    photographs: Sequence[Pixels],
     size_px: tuple[int, int],
     depth: int,
     *,
@@ -100,7 +100,7 @@ def lay_out(
     columns = columns_of(widths_px, size_px[1], margin_px, cell_px)
     eyes = open_eyes(model.folder, DTYPES[choose_precision(precision)])
 
-    def guess(photograph: Photograph) -> float:
+    def guess(photograph: Pixels) -> float:
         return guess_shift(eyes.critic, config, *to_base(photograph, (0, 0), depth))
 
     with SingleThreads(1) as pool:
@@ -114,5 +114,6 @@ def lay_out(
 def horizon_of(model: Model, row: Row, index: int, depth: int) -> float:
     """The row of a photograph, px from its top, in which the shared horizon lies."""
     config = model.recipe.generator
-    middle_cell = (config.patch_cells + config.start_rows - 1) / 2
-    return (middle_cell - row.down_cell) * (config.stride << depth) - row.places_px[index][0]
+    return (config.span_cells / 2 - row.down_cell) * (config.stride << depth) - row.places_px[
+        index
+    ][0]

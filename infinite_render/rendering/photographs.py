@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from infinite_render.errors import DataError
+from infinite_render.pixels import Pixels, srgb_pixels
 from infinite_render.rendering.pyramid import vips
-
-Pixels = NDArray[np.uint8]
 
 
 def read_photograph(path: Path) -> Pixels:
@@ -27,20 +23,12 @@ def read_photograph(path: Path) -> Pixels:
         if _has_other_colours(image):
             from_print = {"input_profile": "cmyk"} if image.interpretation == "cmyk" else {}
             image = image.icc_transform("srgb", embedded=True, **from_print)
-        if image.format == "ushort" and image.interpretation not in ("rgb16", "grey16"):
-            image = image.copy(interpretation="rgb16" if image.bands >= 3 else "grey16")
-        image = image.colourspace("srgb")
-        if image.hasalpha():
-            image = image.flatten(background=255)
-        if image.bands < 3:
-            image = image.extract_band(0).bandjoin([image.extract_band(0)] * 2)
-        pixels: Pixels = image.extract_band(0, n=3).cast("uchar").numpy()
+        return srgb_pixels(image)
     except pyvips.Error as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(
             f"{path} cannot be read as a photograph ({reason}); give JPEG, PNG, TIFF or WebP"
         ) from None
-    return pixels
 
 
 def _has_other_colours(image: object) -> bool:

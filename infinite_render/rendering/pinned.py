@@ -19,7 +19,6 @@ Shapes: RGB float32 [3,h,w], about [-1, 1]; pixels uint8 [h,w,3].
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +35,7 @@ from infinite_render.errors import UsageError
 from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Halve, Span, Window, pieces
 from infinite_render.nn.scale import halve
+from infinite_render.pixels import pixels_sha256
 from infinite_render.rendering.membrane import Array, Fades, band_of, membrane
 
 PASTING_VERSION = 1  # in the identity: what this file computes can change every pixel around
@@ -70,7 +70,7 @@ class Photograph:
     @cached_property
     def sha256(self) -> str:
         """Of its pixels, in hex."""
-        return hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
+        return pixels_sha256(self.pixels)
 
     def describe(self) -> dict[str, Any]:
         """Plain values that tell it, and where it lies, from every other."""

@@ -259,7 +259,7 @@ class Scene:
         c = coordinates.window_grid(
             latent_window,
             cut=config.cut,
-            span_cells=config.patch_cells + config.start_rows - 1,
+            span_cells=config.span_cells,
             period_cells=wrap or config.period_cells,
             turns=coordinates.turns_of(wrap, config.period_cells) if wrap else 1,
             shift_cell=self.shift_cell,

@@ -111,13 +111,11 @@ class StyledNetworks:
         if pinned:  # a blend sorts them behind all that are seeded
             z_global, w = (np.stack(rows) for rows in zip(*(p.values for p in pinned), strict=True))
             found.append((torch.from_numpy(z_global), torch.from_numpy(w)))
-        if len(found) == 1:
-            return found[0][0].to(self._device), found[0][1].to(self._device)
-        z_both, w_both = (
+        z_all, w_all = (
             torch.cat([part.to(self._device) for part in parts])
             for parts in zip(*found, strict=True)
         )
-        return z_both, w_both
+        return z_all, w_all
 
     def _once(self, what: str, blend: Blend, compiled: Callable[[], T]) -> T:
         """What was compiled for these styles before, or is now."""

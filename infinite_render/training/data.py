@@ -21,6 +21,7 @@ import pyvips
 
 from infinite_render.errors import DataError
 from infinite_render.files import replace_file
+from infinite_render.pixels import Pixels, srgb_pixels
 from infinite_render.training.events import Notice, Reading
 from infinite_render.training.recipes import DataConfig
 
@@ -31,7 +32,6 @@ ANY_WIDTH = 10_000_000  # the box of a thumbnail that only its height bounds
 DRAWS = 5  # uniform numbers a patch takes: photograph, zoom, y, x, flip
 READERS = 4
 
-Pixels = npt.NDArray[np.uint8]  # [h,w,3]
 Listing = dict[str, str]  # relative name -> size and digest
 
 
@@ -117,15 +117,7 @@ def decode(path: Path, height_px: int) -> Pixels | None:
     )
     if image.height < height_px:
         return None
-    if image.format == "ushort" and image.interpretation not in ("rgb16", "grey16"):
-        image = image.copy(interpretation="rgb16" if image.bands >= 3 else "grey16")
-    image = image.colourspace("srgb")
-    if image.hasalpha():
-        image = image.flatten(background=255)
-    if image.bands < 3:
-        image = image.extract_band(0).bandjoin([image.extract_band(0)] * 2)
-    pixels: Pixels = image.extract_band(0, n=3).cast("uchar").numpy()
-    return pixels
+    return srgb_pixels(image)
 
 
 def _read(path: Path, heights_px: Sequence[int], patch_px: int) -> list[Pixels] | str:

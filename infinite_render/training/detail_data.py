@@ -25,12 +25,12 @@ import torch.nn.functional as F
 from infinite_render.errors import DataError
 from infinite_render.files import replace_file
 from infinite_render.nn.scale import halve
+from infinite_render.pixels import Pixels
 from infinite_render.training.data import (
     READERS,
     Entry,
     Listing,
     Photographs,
-    Pixels,
     decode,
     listing_digest,
 )

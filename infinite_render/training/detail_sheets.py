@@ -15,7 +15,7 @@ from torch import Tensor
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window, detail_stage, windows_given
 from infinite_render.nn.detail import DetailStep
-from infinite_render.training.data import Pixels
+from infinite_render.pixels import Pixels
 from infinite_render.training.detail_data import DetailPhotographs
 from infinite_render.training.sheets import GAP_PX, to_image
 

@@ -26,7 +26,7 @@ STREAM = 1  # of the seed: where patches are cut
 def paint_strip(generator: Generator, config: GeneratorConfig, numbers: torch.Generator) -> Tensor:
     """A strip as high as the trained band, from fresh latents: float32 [3,H,W]."""
     margin = config.structure_margin_cells
-    height = config.patch_cells + config.start_rows - 1
+    height = config.span_cells
     start = int(torch.randint(config.period_cells, (), generator=numbers))
     cells = Window(-margin, start - margin, height + 2 * margin, WIDTH_CELLS + 2 * margin)
     c = coordinates.window_grid(

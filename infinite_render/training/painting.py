@@ -106,9 +106,8 @@ def _as_is(values: Tensor) -> Tensor:
 def _grid(config: GeneratorConfig, row: Tensor, column: Tensor, cells: int) -> Tensor:
     """c [N,3,cells,cells] of patches that start at `row`, `column` (float64 [N])."""
     offset = torch.arange(cells, device=row.device).double() - config.structure_margin_cells
-    span_cells = config.patch_cells + config.start_rows - 1
     tanh_v = coordinates.vertical(
-        row[:, None] + offset, cut=config.cut, span_cells=max(1, span_cells)
+        row[:, None] + offset, cut=config.cut, span_cells=config.span_cells
     )
     phases = coordinates.horizontal(column[:, None] + offset, period_cells=config.period_cells)
     return coordinates.stack(tanh_v, *phases).float()

@@ -48,7 +48,7 @@ def patches(generator: Generator, recipe: TrainRecipe, device: torch.device) -> 
 def strips(generator: Generator, config: GeneratorConfig, device: torch.device) -> Iterator[Tensor]:
     """Strips as high as the trained band and several patches wide, float32 [3,H,W] each."""
     margin = config.structure_margin_cells
-    height = config.patch_cells + config.start_rows - 1
+    height = config.span_cells
     width = STRIP_PATCHES * config.patch_cells
     window_cell = Window(-margin, -margin, height + 2 * margin, width + 2 * margin)
     c = coordinates.window_grid(
