@@ -14,7 +14,7 @@ and interpolated linearly on every finer lattice.
 Everything between two convolutions is done for a few rows at a time, which stay in the cache. Most
 such bands hold fewer styles than the window does; where a band holds one, its scales are the same
 at every location and nothing is multiplied out. Matrices have few sizes, for the library writes its
-products anew for each: a band has as many rows as any other, its styles are a power of two.
+products anew for each: a band has as many rows as any other, its styles are of few numbers.
 Shapes: features [1,C,h,w] in the scene's precision, channels last, changed in place; shares
 float32 [K,h,w] at nodes; noise as in `compiled`.
 """
@@ -62,19 +62,26 @@ class Shares:
     cells: Window
     window: Window
     points: int
+    _kept: dict[int, list[Band]] = field(default_factory=dict)
 
     def step(self, channels: int) -> int:
         """Rows of a band of features [h,w,C]."""
         return max(1, _BAND_VALUES // (channels * self.window.width))
 
-    def bands(self, channels: int) -> Iterator[Band]:
+    def bands(self, channels: int) -> list[Band]:
         """The bands of features [h,w,C] of the window; the last one may be lower."""
-        (y, x, height, width), cells, points = self.window, self.cells, self.points
         step = self.step(channels)
+        if step not in self._kept:
+            self._kept[step] = list(self._bands(step))
+        return self._kept[step]
+
+    def _bands(self, step: int) -> Iterator[Band]:
+        (y, x, height, width), cells, points = self.window, self.cells, self.points
         # Rows beyond the window, which nobody reads, make the last band's shares as many as all.
         down = _tents(y, -(-height // step) * step, cells.y, cells.height, points)
-        across = _tents(x, width, cells.x, cells.width, points).to(self.nodes.device)
-        down = down.to(self.nodes.device)
+        across = _tents(x, width, cells.x, cells.width, points)
+        down, across = down.to(self.nodes.device), across.to(self.nodes.device)
+        columns = self.nodes @ across.t()  # [K,n,w]
         held = (self.nodes != 0).any(dim=2).cpu().numpy()  # [K,n]
         for row in range(0, height, step):
             near = slice(
@@ -86,11 +93,20 @@ class Shares:
             if len(styles) == 1:
                 yield Band(rows, tuple(styles), None)
                 continue
-            columns = self.nodes[:, near][styles] @ across.t()  # [styles,few,w]
-            weights = (down[row : row + step, near] @ columns).flatten(1)
-            more = (1 << (len(styles) - 1).bit_length()) - len(styles)
-            weights = F.pad(weights, (0, 0, 0, more))
-            yield Band(rows, (*styles, *styles[:1] * more), weights)
+            some = (*styles, *styles[:1] * (_padded(len(styles)) - len(styles)))
+            weights = (down[row : row + step, near] @ columns[list(some), near]).flatten(1)
+            weights[len(styles) :] = 0
+            yield Band(rows, some, weights)
+
+
+def _padded(count: int) -> int:
+    """The next of 2, 3, 4, 6, 8, 12, 16, ... styles.
+
+    >>> [_padded(count) for count in (2, 3, 5, 7, 9)]
+    [2, 3, 6, 8, 12]
+    """
+    power = 1 << (count - 1).bit_length()
+    return power * 3 // 4 if power > 2 and count <= power * 3 // 4 else power
 
 
 def _tents(start: int, size: int, first: int, count: int, points: int) -> Tensor:
@@ -160,8 +176,14 @@ class Demodulation:
 
 
 def _pairs(share: Tensor) -> Tensor:
-    """a_k a_l for k <= l, [K,n] -> [K (K + 1) / 2,n]."""
-    return torch.cat([share[k:] * share[k] for k in range(len(share))])
+    """a_k a_l for k <= l in order, [K,n] -> [K (K + 1) / 2,n]."""
+    count, n = share.shape
+    products = share.new_empty(count * (count + 1) // 2, n)
+    row = 0
+    for k in range(count):
+        torch.mul(share[k:], share[k], out=products[row : row + count - k])
+        row += count - k
+    return products
 
 
 def _scratch(x: Tensor, shares: Shares) -> Tensor:
@@ -170,16 +192,17 @@ def _scratch(x: Tensor, shares: Shares) -> Tensor:
     return x.new_empty(shares.step(channels) * shares.window.width, channels)
 
 
-def _multiply_(values: Tensor, factors: Tensor) -> None:
-    """values [rows,C] by factors [C], or [n,C] of which the first rows count, in place."""
-    values.mul_(factors if factors.ndim == 1 else factors[: len(values)])
+def _cut(factors: Tensor, values: Tensor) -> Tensor:
+    """Factors [C] as they are, or of [n,C] as many as there are values."""
+    return factors if factors.ndim == 1 else factors[: len(values)]
 
 
 def scale_(x: Tensor, scales: Scales, shares: Shares) -> Tensor:
     """x [1,I,h,w] times sum_k a_k s_k, in place."""
     grid, scratch = _grid(x), _scratch(x, shares)
     for band in shares.bands(x.shape[1]):
-        _multiply_(grid[band.rows].flatten(0, 1), scales.at(band, scratch))
+        values = grid[band.rows].flatten(0, 1)
+        values.mul_(_cut(scales.at(band, scratch), values))
     return x
 
 
@@ -212,11 +235,11 @@ class BlendedConv:
         scratch = _scratch(y, shares)
         for band in shares.bands(y.shape[1]):
             values = grid[band.rows].flatten(0, 1)
-            _multiply_(values, self.demodulation.at(band, scratch))
+            values.mul_(_cut(self.demodulation.at(band, scratch), values))
             values.addmm_(added[band.rows].flatten(0, 1), self.noise_bias)
             F.leaky_relu_(values, SLOPE)
             if self.then_scales is not None:
-                _multiply_(values, self.then_scales.at(band, scratch))
+                values.mul_(_cut(self.then_scales.at(band, scratch), values))
         return y
 
 
@@ -264,19 +287,43 @@ class BlendedStructure:
 
 
 @dataclass(frozen=True)
-class BlendedBlock:
-    """Scales of the input, an upsampling convolution, a convolution and a ToRGB.
+class BlendedRGB:
+    """A 1x1 convolution to RGB: weight [I,3] in the precision, bias [3,1,1] float32.
 
-    rgb_weight [3 K,I,1,1] is that of style 0, then of style 1, ...; in the last block, whose
-    features nothing else reads, they are scaled for the ToRGB, and rgb_weight is [3,I,1,1].
-    rgb_bias [3,1,1] float32.
+    scales are those of its input; None where the convolution before has scaled it, for nothing else
+    reads it.
     """
+
+    weight: Tensor
+    bias: Tensor
+    scales: Scales | None
+
+    def __call__(self, x: Tensor, shares: Shares, then_scales: Scales | None) -> Tensor:
+        """x [1,I,h,w] -> float32 [3,h,w]; then x is scaled in place for what reads it next."""
+        grid = _grid(x)
+        rgb = x.new_empty(*grid.shape[:2], 3)
+        if self.scales is None:
+            torch.mm(grid.flatten(0, 1), self.weight, out=rgb.flatten(0, 1))
+        else:
+            scratch, scaled = _scratch(x, shares), _scratch(x, shares)
+            for band in shares.bands(x.shape[1]):
+                values = grid[band.rows].flatten(0, 1)
+                part = scaled[: len(values)]
+                torch.mul(values, _cut(self.scales.at(band, scratch), values), out=part)
+                torch.mm(part, self.weight, out=rgb[band.rows].flatten(0, 1))
+                if then_scales is not None:
+                    values.mul_(_cut(then_scales.at(band, scratch), values))
+        return rgb.permute(2, 0, 1).float() + self.bias
+
+
+@dataclass(frozen=True)
+class BlendedBlock:
+    """Scales of the input, an upsampling convolution, a convolution and a ToRGB."""
 
     scales: Scales
     up: BlendedConv
     conv: BlendedConv
-    rgb_weight: Tensor
-    rgb_bias: Tensor
+    to_rgb: BlendedRGB
 
 
 @dataclass(frozen=True)
@@ -289,42 +336,24 @@ class BlendedTexture:
 
     def __call__(self, z_structure: Tensor, noise: NoiseReader) -> Tensor:
         windows = windows_given(texture_stage(len(self.blocks)), self.window_cell)
-        lattices = [
+        given, *lattices = [
             Shares(self.nodes, self.window_cell, window, 1 << (i + 1) // 2)
             for i, window in enumerate(windows)
         ]
         x = z_structure.clone(memory_format=torch.channels_last)
+        x = scale_(x, self.blocks[0].scales, given)
         rgb: Tensor | None = None
         for b, block in enumerate(self.blocks):
-            given, middle, out = lattices[2 * b : 2 * b + 3]
-            x = scale_(x, block.scales, given)
+            middle, out = lattices[2 * b : 2 * b + 2]
             x = block.up(x, middle, noise(2 * b, *middle.window[2:]))
             x = block.conv(x, out, noise(2 * b + 1, *out.window[2:]))
-            painted = _paint(x, block, out)
+            following = self.blocks[b + 1 : b + 2]
+            painted = block.to_rgb(x, out, following[0].scales if following else None)
             if rgb is not None:
                 painted += center_crop(skip_up(rgb[:, None]), *painted.shape[1:])[:, 0]
             rgb = painted
         assert rgb is not None
         return rgb
-
-
-def _paint(x: Tensor, block: BlendedBlock, shares: Shares) -> Tensor:
-    """The ToRGB of each style by its share, or of all: x [1,C,h,w] -> float32 [3,h,w]."""
-    each = F.conv2d(x, block.rgb_weight)
-    if block.conv.then_scales is not None:
-        return each[0].float() + block.rgb_bias
-    grid = _grid(_last(each))  # [h,w,3 K]
-    rgb = torch.zeros(3, *x.shape[2:], dtype=torch.float32, device=x.device)
-    for band in shares.bands(each.shape[1]):
-        rows, width = band.rows, x.shape[3]
-        for i, k in enumerate(band.styles):
-            colours = grid[rows, :, 3 * k : 3 * k + 3].permute(2, 0, 1).float()
-            if band.weights is None:
-                rgb[:, rows] = colours
-            else:
-                share = band.weights[i, : colours.shape[1] * width].view(-1, width)
-                rgb[:, rows].addcmul_(colours, share)
-    return rgb + block.rgb_bias
 
 
 def blend_structure(
@@ -352,19 +381,20 @@ def blend_texture(
         up_scales = up.conv.modulation(w[:, 2 * b])
         conv_scales = conv.conv.modulation(w[:, 2 * b + 1])
         rgb_scales = rgb.conv.modulation(w[:, 2 * b + 2 if b == last else 2 * b + 3])
-        rgb_weight, then_scales = rgb.conv.scaled_weight(), rgb_scales
-        if b < last:
-            rgb_weight = (rgb_weight * rgb_scales[:, None, :, None, None]).flatten(0, 1)
-            then_scales = None
+        rgb_weight = rgb.conv.scaled_weight().flatten(1).t().contiguous()
         blocks.append(
             BlendedBlock(
                 Scales(up_scales.to(dtype)),
                 blend_conv(up.conv, up_scales, up.bias, up.noise_strength, dtype, conv_scales),
                 blend_conv(
-                    conv.conv, conv_scales, conv.bias, conv.noise_strength, dtype, then_scales
+                    *(conv.conv, conv_scales, conv.bias, conv.noise_strength, dtype),
+                    then_scales=rgb_scales if b == last else None,
                 ),
-                _last(rgb_weight.to(dtype)),
-                rgb.bias[:, None, None].clone(),
+                BlendedRGB(
+                    rgb_weight.to(dtype),
+                    rgb.bias[:, None, None].clone(),
+                    None if b == last else Scales(rgb_scales.to(dtype)),
+                ),
             )
         )
     return tuple(blocks)
