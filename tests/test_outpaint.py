@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
-from commands import done, infrender, refused, saved_model, sha256
+from commands import done, infrender, refused, saved_model, sha256, started, wait_until
 from pinned_scenes import picture
 
 from infinite_render.cli.outpaint import layout
@@ -104,6 +105,20 @@ def test_a_second_run_repaints_nothing_and_a_pin_serves_other_canvases(model_fol
     assert "try --at 32,0" in line
     done(*command[:2], "moved.png", *command[3:], "--pin", "out.pin", "--at", "32,0")
     assert np.array_equal(pixels("moved.png")[:, 32 : 32 + WIDTH], pixels("in.png"))
+
+
+def test_a_killed_outpainting_goes_on_and_ends_with_the_same_file(model_folder: Path) -> None:
+    size = ("--width", 1200, "--height", 600, "--at", "480,240", "--model", model_folder)
+    done("outpaint", photograph(), "whole.tif", *size, "--pin", "in.pin", *QUICK)
+    command = ("outpaint", "in.png", "killed.tif", *size, "--pin", "in.pin")
+    process = started(*command)
+    shards = Path(".killed.tif.zarr") / "0" / "c" / "0"
+    wait_until(lambda: len(list(shards.glob("*/*"))) > 12, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not Path("killed.tif").exists()
+    assert "Mpx were there" in done(*command).stdout
+    assert sha256("killed.tif") == sha256("whole.tif")
 
 
 def test_a_pin_of_something_else_is_refused(model_folder: Path, ladder_folder: Path) -> None:
