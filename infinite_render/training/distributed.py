@@ -1,31 +1,55 @@
 """Many processes, one run: who has which rows of the batch, and how gradients meet.
 
-`torchrun` starts the processes; the global batch stays the recipe's. A step here runs a network
-several times between two optimiser steps and differentiates twice, which the hooks of
-DistributedDataParallel do not allow; so gradients are summed explicitly, in one flat buffer, just
-before each optimiser step. Losses are means over samples, so that is the gradient of one process;
-the groups of the minibatch deviation stay whole where batch / (2 processes) is a multiple of one.
+`torchrun` starts the processes; the global batch stays the recipe's. Gradients meet in
+DistributedDataParallel: of each network one, made once, through which every loss goes on its way
+to `.grad`. Losses are means over samples, so what meets is the gradient of one process; the groups
+of the minibatch deviation stay whole where batch / (2 processes) is a multiple of one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from infinite_render.errors import UsageError
 
 
+class Loss(nn.Module):
+    """A network as DistributedDataParallel takes it: what goes forward is a loss made of it.
+
+    A step runs a network several times, and may share what it made between two optimiser steps,
+    before it has a loss. The hooks wait for the backward pass alone, so the loss is all they need:
+    from it they find the parameters it reaches, through gradients of gradients as well.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.trained = nn.ParameterList(p for p in network.parameters() if p.requires_grad)
+        # No loss reaches this one: else a step whose loss reaches all would be warned that it
+        # had been searched for nothing.
+        self.unused = nn.Parameter(torch.zeros((), device=self.trained[0].device))
+
+    def forward(self, loss: Tensor) -> Tensor:
+        """The loss, a scalar, as it is."""
+        return loss
+
+
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `count`; rank 0 writes."""
+    """This process among `count`; rank 0 writes. `shared`: the networks whose gradients meet."""
 
     rank: int = 0
     count: int = 1
+    shared: Mapping[nn.Module, DistributedDataParallel] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def writes(self) -> bool:
@@ -50,19 +74,33 @@ class Ranks:
         first = range(self.rank * share, (self.rank + 1) * share)
         return [half * block + row for half in range(halves) for row in first]
 
-    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each gradient by its mean over processes."""
+    def sharing(self, *networks: nn.Module) -> Ranks:
+        """These processes with the gradients of `networks` to meet; all take rank 0's weights.
+
+        Call it before a network is run: hooks go on parameters that require a gradient, and the
+        weights are written in place. A process alone shares with nobody.
+        """
         if self.count == 1:
-            return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in gradients])
-        dist.all_reduce(flat)
-        flat /= self.count
-        offset = 0
-        for gradient in gradients:
-            part = flat[offset : offset + gradient.numel()]
-            gradient.copy_(part.view_as(gradient))
-            offset += gradient.numel()
+            return self
+        # The gradient of a kernel of one pixel may come with other strides than its weight: they
+        # say nothing there, but each process would be told of it.
+        warnings.filterwarnings("ignore", "Grad strides do not match")
+        # A penalty on gradients does not reach every bias, and Adam shall not move what it does
+        # not reach: so what is unused is searched for, and keeps no gradient.
+        shared = {
+            network: DistributedDataParallel(Loss(network), find_unused_parameters=True)
+            for network in networks
+        }
+        return replace(self, shared=shared)
+
+    def backward(self, loss: Tensor, network: nn.Module) -> None:
+        """Leave in `.grad` of the network's parameters the gradient of the mean loss of all.
+
+        Once an optimiser step, on every process.
+        """
+        if self.count > 1:
+            loss = self.shared[network](loss)
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over processes of a tensor without gradient."""
@@ -90,12 +128,16 @@ ALONE = Ranks()
 
 
 def join(device: torch.device) -> Ranks:
-    """Join the processes `torchrun` started; ALONE when it did not."""
+    """Join the processes `torchrun` started; ALONE when it did not. `device`: cpu or cuda:N."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # where nccl puts what it is not told where to put
+            dist.init_process_group("nccl", device_id=device)
+        else:
+            dist.init_process_group("gloo")
     return Ranks(dist.get_rank(), count)
 
 

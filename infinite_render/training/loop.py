@@ -94,6 +94,7 @@ def train(
         elif start is not None:
             lines = runs.start_from(state, recipe, start)
         yield from map(events.Notice, lines if ranks.writes else [])
+        ranks = ranks.sharing(state.generator, state.critic)
 
         journal = None
         if ranks.writes:

@@ -32,6 +32,7 @@ def train_step(
     """Show one batch; returns the terms of the objective as detached scalars, by name.
 
     rows: this process's rows of the global batch; `batch` holds those same rows.
+    ranks: of several processes, those that share the state's generator and critic.
     """
     step = state.images // recipe.batch
     numbers = draws_for(state, recipe, purposes.CRITIC, rows)
@@ -92,8 +93,7 @@ def _summed(
 def _descend(total: Tensor, adam: torch.optim.Adam, module: torch.nn.Module, ranks: Ranks) -> None:
     """One step of Adam down `total`, averaged over processes."""
     adam.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    ranks.average_gradients(module.parameters())
+    ranks.backward(total, module)
     adam.step()
     adam.zero_grad(set_to_none=True)
 
