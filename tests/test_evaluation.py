@@ -106,6 +106,12 @@ def test_a_frame_of_the_ladder_is_the_frame_of_scale_1_seen_closer() -> None:
     assert np.array_equal(plain.frame(7, 0, 1), replace(plain, ladder=True).frame(7, 0, 1))
 
 
+def test_a_model_without_a_ladder_is_painted_at_depth_0(painter: ModelPainter) -> None:
+    assert painter.model.recipe.detail is None
+    frames = [replace(painter, ladder=ladder).frame(7, 2, 2) for ladder in (False, True)]
+    assert np.array_equal(*frames)
+
+
 def test_a_padded_model_is_painted_whole() -> None:
     """The paper's ablation has no renderer; its patch and its frame are one picture's sizes."""
     config = replace(

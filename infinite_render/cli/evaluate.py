@@ -67,7 +67,12 @@ PARTS = ("patches", "scales", "seams", "repetition", "memory")
     show_default=True,
     help="How frames are shrunk; reference: plain bilinear sampling, as the paper's program did.",
 )
-@option("--ladder", is_flag=True, help="Paint frames at generate's default depth, not at depth 0.")
+@option(
+    "--ladder/--no-ladder",
+    default=True,
+    show_default=True,
+    help="Paint frames as generate does, at the depth of their height; or else at depth 0.",
+)
 @option("--bands", type=Whole(1, such_as=3), default=3, show_default=True, help="Vertical bands.")
 @option("--only", type=click.Choice(PARTS), multiple=True, help="Measure this part; repeatable.")
 @option("--inception", type=FILE, default=None, help="Standard Inception weights: true FID.")

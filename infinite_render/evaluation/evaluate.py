@@ -227,7 +227,7 @@ def _evaluate_model(
     parts, view, notes = settings.parts, painter.view, []
     if painter.psi != 1.0:
         notes.append(f"global latents are truncated to {painter.psi:g}")
-    if painter.ladder and "scales" in parts:
+    if painter.climbs and "scales" in parts:
         notes.append("frames are painted by the detail ladder")
     patches, memory, seams, repetition = None, None, None, None
     bands: tuple[Distances, ...] = ()

@@ -7,8 +7,9 @@ Spaces, all (y, x):
 
 A frame of scale s is the paper's picture of s times the training size along both axes: a square
 of s * image_px, its middle on the middle of the vertical band that training showed. The plane is
-fixed, so from s = 2 on it also holds what lies above and below that band. With `ladder` it is the
-square that `generate` paints at that height: the band alone, at the default depth.
+fixed, so from s = 2 on it also holds what lies above and below that band. With `ladder`, of a model
+that has one, it is the square that `generate` paints at that height: the band alone, at the default
+depth.
 Every sample has a seed of its own, and so its own z_g, z_l and noise, and its own column.
 """
 
@@ -119,6 +120,11 @@ class ModelPainter:
         """The truncation of everything that is painted."""
         return self.model.recipe.render.truncation if self.truncation is None else self.truncation
 
+    @property
+    def climbs(self) -> bool:
+        """Whether frames are painted by the detail ladder."""
+        return self.ladder and self.model.recipe.detail is not None
+
     @cached_property
     def dtype(self) -> torch.dtype:
         return DTYPES[choose_precision(self.precision, choose_device(self.device))]
@@ -132,7 +138,7 @@ class ModelPainter:
     def frame(self, seed: int, column: int, scale: int) -> Pictures:
         if self.model.recipe.generator.padding:
             return self._padded_frame(seed, column, scale)
-        if self.ladder:
+        if self.climbs:
             return self._climbed_frame(seed, column, scale)
         y_px, side, render = self.frame_window(scale)
         recipe = replace(self.model.recipe, render=render)
