@@ -124,9 +124,15 @@ def test_geojson_is_read_in_the_pictures_pixels() -> None:
         (("--styles", "line.json"), "feature 0 is no Point, Polygon or MultiPolygon"),
         (("--styles", "unseeded.json"), "feature 0 is no Point"),
         (("--styles", "outside.json"), "a style at 999,5 is outside the picture"),
+        (("--styles", "deep.json"), "is no GeoJSON that can be read"),
+        (("--styles", "huge.json"), "feature 0 is no Point"),
+        (("--styles", "wide.json"), "feature 0 is no Point"),
+        (("--styles", "words.json"), "'1' is no number"),
         (("--anchors", 3), "--anchors 3 is below the cell of latents, 8 px"),
         (("--anchors", 64, "--style", "1@1,1"), "both divide the plane"),
+        (("--anchors", 10**400), "is not a whole number of pixels, 1 or more"),
         (("--fade", 9), "--fade is of no use"),
+        (("--fade", 10**400, "--style", "1@1,1"), "is not a whole number of pixels, 1 or more"),
         (("--reseed", "1,2,3@4"), "is not X,Y,W,H@SEED"),
         (("--reseed", "1,2,0,3@4"), "is empty or outside the picture"),
         (("--reseed", "400,2,9,3@4"), "is empty or outside the picture"),
@@ -145,6 +151,10 @@ def test_what_cannot_be_is_one_line(
     written("line.json", feature("LineString", [[0, 0], [1, 1]], seed=1))
     written("unseeded.json", feature("Point", [0, 0]))
     written("outside.json", feature("Point", [999, 5], seed=1))
+    Path("deep.json").write_text("[" * 100_000, "utf-8")
+    written("huge.json", feature("Point", [10**400, 5], seed=1))
+    written("wide.json", feature("Point", [9, 5], seed=1, radius=10**400))
+    written("words.json", feature("Point", "12", seed=1))
     line = refused("generate", *SIZE, "--model", model_folder, *options, "wall.png")
     assert said in line
     assert not Path("wall.png").exists()

@@ -100,9 +100,10 @@ def test_a_second_run_repaints_nothing_and_a_pin_serves_other_canvases(model_fol
     assert np.array_equal(pixels("large.png")[:HEIGHT, : 2 * WIDTH], canvas)
 
     # And another place, as far as whole cells go.
-    line = refused(*command[:2], "x.png", *command[3:], "--pin", "out.pin", "--at", "31,0")
-    assert "--at 31,0 does not fit out.pin" in line
-    assert "try --at 32,0" in line
+    for option, tried in ((("--at", "31,0"), "--at 32,0"), (("--left", 31), "--left 32 --top 0")):
+        line = refused(*command[:2], "x.png", *command[3:], "--pin", "out.pin", *option)
+        assert "in.png at 31,0 does not fit out.pin" in line
+        assert f"try {tried}" in line
     done(*command[:2], "moved.png", *command[3:], "--pin", "out.pin", "--at", "32,0")
     assert np.array_equal(pixels("moved.png")[:, 32 : 32 + WIDTH], pixels("in.png"))
 
@@ -136,6 +137,21 @@ def test_a_pin_of_something_else_is_refused(model_folder: Path, ladder_folder: P
     assert np.array_equal(pixels("out.png")[:, 48 : 48 + WIDTH], pixels(other))
 
 
+def test_a_horizon_is_that_of_the_pin_or_refused(model_folder: Path) -> None:
+    command = ("outpaint", photograph(), "out.png", "--model", model_folder, *QUICK)
+    done(*command, "--horizon", 20)
+    assert "is this picture already" in done(*command, "--horizon", 20).stdout
+    wide = ("--width", 300, "--at", "120,16", "--height", 100, "--pin", "out.pin")
+    done(*command[:2], "moved.png", *command[3:], *wide, "--horizon", 20)
+    line = refused(*command, "--horizon", 21)
+    assert "--horizon 21 is not where out.pin has the horizon" in line
+    assert "--overwrite to invert again" in line
+    assert "--overwrite" not in refused(*command, "--horizon", 21, "--pin", "out.pin")
+    found = load_pin(Path("out.pin")).shift_cell[0]
+    done(*command, "--horizon", 28, "--overwrite")
+    assert load_pin(Path("out.pin")).shift_cell[0] == found - 1  # of 8 px
+
+
 def test_a_preview_shows_how_far_an_inversion_has_come(model_folder: Path) -> None:
     done("outpaint", photograph(), "out.png", "--model", model_folder, "--preview", *QUICK)
     assert pixels("out.preview.png").shape == (HEIGHT, WIDTH, 3)
@@ -162,6 +178,24 @@ def test_photographs_lie_on_one_canvas_at_equal_distances(model_folder: Path) ->
     Path("out.png").unlink()
     done(*command)
     assert sha256("out.png") == before
+
+
+def test_pins_of_photographs_in_a_row_serve_other_canvases(model_folder: Path) -> None:
+    names = [photograph(f"{i}.png", i) for i in range(2)]
+    command = ("inbetween", *names, "out.png", "--model", model_folder, *QUICK)
+    done(*command, "--width", 300)
+    pins = [sha256(f"out.{number}.pin") for number in (1, 2)]
+    Path("out.png").unlink()
+    done(*command, "--width", 413, "--height", 90, "--margin", 5)
+    assert [sha256(f"out.{number}.pin") for number in (1, 2)] == pins
+    canvas = pixels("out.png")
+    assert canvas.shape == (90, 413, 3)
+    for name, x in zip(names, (8, 322), strict=True):  # 0 and 210 by whole cells; next to 5 and 318
+        assert np.array_equal(canvas[8:78, x : x + WIDTH], pixels(name))
+
+    other = photograph("1.png", 2)
+    line = refused(*command, "--width", 300)
+    assert f"out.2.pin repaints another photograph than {other}; give OUT another name" in line
 
 
 def test_rows_and_columns_of_photographs() -> None:
@@ -197,7 +231,16 @@ BAD: list[tuple[tuple[object, ...], list[str]]] = [
     (("in.png", "a.png", "--time", "soon"), ["--time soon is no time", "try 5m"]),
     (("in.png", "a.png", "--steps", 0), ["--steps 0", "1 or more"]),
     (("in.png", "a.gif"), [".gif", ".tif"]),
-    (("in.png", "in.png"), ["in.png is the photograph itself"]),
+    (("in.png", "in.png"), ["in.png is a photograph and cannot be the picture too"]),
+    (("in.png", "a.png", "--pin", "a.png"), ["a.png is the picture and cannot be a pin too"]),
+    (("in.png", "a.png", "--pin", "in.png"), ["in.png is a photograph and cannot be a pin"]),
+    (("a.preview.png", "a.png", "--preview"), ["a.preview.png is a photograph and cannot be"]),
+    (("in.png", "a.png", "--device", "tpu"), ["--device tpu", "cpu or cuda"]),
+    (("in.png", "a.png", "--store", "nowhere/b.zarr"), ["nowhere does not exist"]),
+    (("in.png", "a.png", "--store", "there.png"), ["there.png: not a zarr store"]),
+    (("in.png", "a.png", "--store", "there.png", "--overwrite"), ["not a zarr store"]),
+    (("in.png", "a.zarr", "--store", "b.zarr"), ["--store b.zarr is of no use"]),
+    (("in.png", "a.png", "--width", 10**400), ["--width 1000", "1 or more"]),
     (("in.png", "there.png"), ["there.png exists already", "--overwrite"]),
     (("in.png", "nowhere/a.png"), ["nowhere does not exist"]),
     (("in.png", "a.png", "--pin", "nowhere/a.pin"), ["nowhere does not exist"]),
@@ -212,6 +255,7 @@ def bad_files() -> None:
     Path("text.jpg").write_text("no photograph")
     Path("cut.png").write_bytes(Path("in.png").read_bytes()[:4000])
     shutil.copy("in.png", "there.png")
+    shutil.copy("in.png", "a.preview.png")
 
 
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=lambda value: str(value)[:50])
@@ -231,7 +275,8 @@ def test_a_mistake_costs_one_line_and_no_inversion(
         (("in.png", "there.png", "a.png", "--width", 187), ["overlap", "--width 188"]),
         (("in.png", "there.png", "a.png", "--width", 188, "--margin", 1), ["--width 190"]),
         (("in.png", "there.png", "a.png", "--width", 300, "--height", 69), ["--height 70"]),
-        (("in.png", "there.png", "in.png", "--width", 300), ["one of the photographs"]),
+        (("in.png", "there.png", "in.png", "--width", 300), ["in.png is a photograph"]),
+        (("in.png", "there.png", "a.png", "--width", 300, "--device", "tpu"), ["--device tpu"]),
         (("in.png", "text.jpg", "a.png", "--width", 300), ["text.jpg cannot be read"]),
         (("in.png", "there.png", "a.png", "--width", 300, "--horizon", -1), ["--horizon -1"]),
         (("in.png", "there.png", "a.png"), ["--width"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from infinite_render.cli.options import (
     seed_option,
 )
 from infinite_render.cli.painting import paint, painting_options
-from infinite_render.cli.photographs import Aim, check_targets, inversion_options, pin_of
+from infinite_render.cli.photographs import (
+    Aim,
+    check_kept,
+    check_names,
+    check_targets,
+    inversion_options,
+    on_kept_pins,
+    pin_of,
+)
 from infinite_render.errors import UsageError
 
 
@@ -53,8 +62,10 @@ def inbetween(photographs: tuple[Path, ...], out: Path, **given: Any) -> None:
     """Place photographs side by side, each kept, and paint what lies between.
 
     They stand at equal distances, each as high as its horizon asks and the canvas allows, and one's
-    style becomes the next one's. What repaints each is found first and kept beside OUT.
+    style becomes the next one's. What repaints each is found first and kept beside OUT; with it,
+    another width, height or margin is painted at once, the places then rounded to whole cells.
     """
+    from infinite_render.fields.pins import load_pin
     from infinite_render.geometry import Window
     from infinite_render.inversion.base import choose_depth
     from infinite_render.inversion.row import horizon_of, lay_out
@@ -69,13 +80,12 @@ def inbetween(photographs: tuple[Path, ...], out: Path, **given: Any) -> None:
             "or outpaint it"
         )
     all_pixels = [read_photograph(path) for path in photographs]
-    if out.resolve() in [path.resolve() for path in photographs]:
-        raise UsageError(f"{out} is one of the photographs; give the picture another name")
+    paths = [out.with_suffix(f".{number}.pin") for number in range(1, len(photographs) + 1)]
+    check_names(photographs, out, paths, given)
     model = load_model(given["model"])
     tallest = max(pixels.shape[0] for pixels in all_pixels)
     size_px = given["height"] or tallest, given["width"]
     depth = choose_depth(model.recipe, tallest)
-    paths = [out.with_suffix(f".{number}.pin") for number in range(1, len(photographs) + 1)]
     if given["horizon"] is not None and not 0 <= given["horizon"] < size_px[0]:
         raise UsageError(
             f"--horizon {given['horizon']} is no row of the canvas; give 0..{size_px[0] - 1}"
@@ -90,17 +100,29 @@ def inbetween(photographs: tuple[Path, ...], out: Path, **given: Any) -> None:
         precision=given["precision"],
     )
     check_targets(out, size_px, paths, given)
+    if not given["overwrite"]:
+        row = on_kept_pins(row, all_pixels, size_px, paths)
+    aims = [
+        Aim(
+            path.name,
+            all_pixels[number],
+            row.places_px[number],
+            depth,
+            paths[number],
+            {"horizon_px": horizon_of(model, row, number, depth)},
+        )
+        for number, path in enumerate(photographs)
+    ]
+    for aim in aims:  # all of them before the first is inverted
+        if aim.pin_path.is_file() and not given["overwrite"]:
+            check_kept(model, aim, load_pin(aim.pin_path), given)
 
     pinned: list[Pinned] = []
-    for number, path in enumerate(photographs):
-        # The first is free to choose its column of the plane; the others must keep to it.
-        like: dict[str, Any] = {"horizon_px": horizon_of(model, row, number, depth)}
-        if pinned:
-            like = {"shift_cell": pinned[0].pin.shift_cell}
-        pixels, place_px = all_pixels[number], row.places_px[number]
-        aim = Aim(path.name, pixels, place_px, depth, paths[number], like)
+    for aim in aims:
+        if pinned:  # the first is free to choose its column of the plane; the others keep to it
+            aim = replace(aim, like={"shift_cell": pinned[0].pin.shift_cell})
         pin = pin_of(model, aim, out, given, anew=given["overwrite"])
-        pinned.append(Pinned(pin, pixels))
+        pinned.append(Pinned(pin, aim.pixels))
     scene = scene_around(
         model,
         pinned,

@@ -26,6 +26,7 @@ from infinite_render.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
+_MOST = 2**63 - 1  # where no other limit is: what arithmetic can hold
 DEFAULT_MODEL = "landscape"  # as in models.py, which is too heavy for a help text
 
 
@@ -42,11 +43,12 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in the newest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         allowed = f"{self.least} or more" if self.most is None else f"{self.least}..{self.most}"
+        most = _MOST if self.most is None else self.most
         try:
             number = int(str(value))
         except ValueError:
             number = self.least - 1
-        if number < self.least or (self.most is not None and number > self.most):
+        if not self.least <= number <= most:
             raise UsageError(
                 f"{_name(param)} {value} is not a whole number{self.unit}, {allowed}; "
                 f"try {self.such_as}"

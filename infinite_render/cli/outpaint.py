@@ -20,7 +20,13 @@ from infinite_render.cli.options import (
     seed_option,
 )
 from infinite_render.cli.painting import paint, painting_options
-from infinite_render.cli.photographs import Aim, check_targets, inversion_options, pin_of
+from infinite_render.cli.photographs import (
+    Aim,
+    check_names,
+    check_targets,
+    inversion_options,
+    pin_of,
+)
 from infinite_render.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +95,7 @@ def outpaint(photograph: Path, out: Path | None, **given: Any) -> None:
     own_px = (pixels.shape[0], pixels.shape[1])
     out = photograph.with_name(f"{photograph.stem}-outpainted.png") if out is None else out
     pin_path = given["pin"] or out.with_suffix(".pin")
-    if out.resolve() == photograph.resolve():
-        raise UsageError(f"{out} is the photograph itself; give the picture another name")
+    check_names([photograph], out, [pin_path], given)
 
     model = load_model(given["model"])
     anew = given["overwrite"] and given["pin"] is None

@@ -21,6 +21,7 @@ from infinite_render.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from infinite_render.fields.pins import Pin
+    from infinite_render.inversion.row import Row
     from infinite_render.models import Model
     from infinite_render.pixels import Pixels
 
@@ -98,39 +99,63 @@ class Aim:
     like: dict[str, Any]
 
 
+def check_names(
+    photographs: Sequence[Path], out: Path, pin_paths: Sequence[Path], given: dict[str, Any]
+) -> None:
+    """Refuse what would be written over a photograph, or over something else that is written."""
+    taken = {path.resolve(): "a photograph" for path in photographs}
+    written = [("the picture", out), *(("a pin", path) for path in pin_paths)]
+    if given["preview"]:
+        written.append(("the preview", _preview_of(out)))
+    for what, path in written:
+        if (other := taken.get(path.resolve())) is not None:
+            raise UsageError(f"{path} is {other} and cannot be {what} too; choose another name")
+        taken[path.resolve()] = what
+
+
 def check_targets(
     out: Path, size_px: tuple[int, int], pin_paths: Sequence[Path], given: dict[str, Any]
 ) -> None:
     """Refuse, before a photograph is inverted, what could not be painted after that."""
     from infinite_render.rendering.canvas import store_of
-    from infinite_render.rendering.exports import check_form, plan_bytes
+    from infinite_render.rendering.exports import STORE, check_form, plan_bytes
     from infinite_render.rendering.pyramid import check_compression
+    from infinite_render.rendering.store import open_store
     from infinite_render.rendering.targets import check_target
+    from infinite_render.rendering.workers import choose_device
 
+    choose_device(given["device"])
     check_painting(given)
     form = check_form(out, *size_px)
     check_compression(given["compression"])
     kept = all(path.is_file() for path in pin_paths)
-    check_target(out, plan_bytes(form, *size_px), overwrite=given["overwrite"] or kept)
+    need = plan_bytes(form, *size_px, given["compression"])
+    check_target(out, need, overwrite=given["overwrite"] or kept)
     for path in pin_paths:
         check_target(path, 0, overwrite=True)
-    store = store_of(out, given["store"])
-    if not kept and not given["overwrite"] and store.exists():
-        raise OutputError(f"{store} is there without its pin; --overwrite paints it anew")
+    store, asked = store_of(out, given["store"]), given["store"]
+    if asked is not None and form is STORE:
+        raise UsageError(f"--store {asked} is of no use: {out} is the store itself; leave it")
+    if store.exists():
+        open_store(store).close()  # a StoreError where it is none of ours: never removed
+        if not kept and not given["overwrite"]:
+            raise OutputError(f"{store} is there without its pin; --overwrite paints it anew")
+    elif not kept:
+        check_target(store, plan_bytes(STORE, *size_px))
 
 
 def pin_of(model: Model, aim: Aim, out: Path, given: dict[str, Any], *, anew: bool) -> Pin:
     """The pin of a photograph at its place: kept from before unless `anew`, or found and kept.
 
-    Raises UsageError for a kept one that is of something else, proposing the nearest place.
+    Raises UsageError for a kept one that is of something else.
     """
     from infinite_render.fields.pins import load_pin, save_pin
 
     if aim.pin_path.is_file() and not anew:
         pin = load_pin(aim.pin_path)
-        _check_kept(model, aim, pin)
-        line = f"{aim.pin_path} repaints {aim.name}; with --overwrite it would be inverted again"
-        console.notice(line, quiet=given["quiet"])
+        check_kept(model, aim, pin, given)
+        again = "" if given.get("pin") else "; with --overwrite it would be inverted again"
+        console.notice(f"{aim.pin_path} repaints {aim.name}{again}", quiet=given["quiet"])
         dy, dx = (a - b for a, b in zip(aim.place_px, pin.place_px, strict=True))
         return pin.moved((dy // pin.cell_px, dx // pin.cell_px))
     began = time.monotonic()
@@ -168,12 +193,16 @@ def _inverted(
     ):
         if isinstance(event, InversionProgress):
             if given["preview"]:
-                _save_preview(out.with_suffix(".preview.png"), event.preview)
+                _save_preview(_preview_of(out), event.preview)
             yield Inverting(event.step, event.steps, {"loss": event.loss, "PSNR": event.psnr_db})
         elif isinstance(event, Pin):
             found.append(event)
         else:
             yield event
+
+
+def _preview_of(out: Path) -> Path:
+    return out.with_suffix(".preview.png")
 
 
 def _save_preview(path: Path, preview: Pixels) -> None:
@@ -184,23 +213,72 @@ def _save_preview(path: Path, preview: Pixels) -> None:
     replace_file(path, lambda target: image.pngsave(str(target)))
 
 
-def _check_kept(model: Model, aim: Aim, pin: Pin) -> None:
+def nearest_place(place_px: tuple[int, int], pin: Pin) -> tuple[int, int]:
+    """The place (y, x) nearest to another to which whole cells of latents bring a pin."""
+    y, x = (
+        round((place - own) / pin.cell_px) * pin.cell_px + own
+        for place, own in zip(place_px, pin.place_px, strict=True)
+    )
+    return y, x
+
+
+def on_kept_pins(
+    row: Row, photographs: Sequence[Pixels], size_px: tuple[int, int], pin_paths: Sequence[Path]
+) -> Row:
+    """The row with each photograph that has a pin brought to the nearest place the pin can be at.
+
+    So pins that were found for one canvas (height, width) do for others.
+    """
+    from infinite_render.fields.pins import load_pin
+
+    places_px = list(row.places_px)
+    for number, path in enumerate(pin_paths):
+        if path.is_file():
+            pin = load_pin(path)
+            nearest = nearest_place(places_px[number], pin)
+            free_px = [
+                size - own for size, own in zip(size_px, photographs[number].shape[:2], strict=True)
+            ]
+            y, x = (
+                place + pin.cell_px * ((place < 0) - (place > free))
+                for place, free in zip(nearest, free_px, strict=True)
+            )
+            if 0 <= y <= free_px[0] and 0 <= x <= free_px[1]:
+                places_px[number] = (y, x)
+    return row._replace(places_px=tuple(places_px))
+
+
+def check_kept(model: Model, aim: Aim, pin: Pin, given: dict[str, Any]) -> None:
+    """UsageError for a kept pin that is of something else, proposing the nearest place."""
+    from infinite_render.inversion.base import horizon_shift
     from infinite_render.pixels import pixels_sha256
 
-    where, change = aim.pin_path, "give --pin another name, or --overwrite to invert again"
+    where, change = aim.pin_path, "give OUT another name, or --overwrite to invert again"
+    if "pin" in given:  # a pin that was named is not made anew
+        change = "give --pin another name"
+        change += "" if given["pin"] else ", or --overwrite to invert again"
     if pin.model_digest != model.digest:
         raise UsageError(f"{where} was made with another model than {model.name}; {change}")
     if pin.photograph_sha256 != pixels_sha256(aim.pixels):
         raise UsageError(f"{where} repaints another photograph than {aim.name}; {change}")
     if pin.depth != aim.depth:
         raise UsageError(f"{where} is of depth {pin.depth}, not {aim.depth}; {change}")
-    fitting = tuple(
-        round((place - own) / pin.cell_px) * pin.cell_px + own
-        for place, own in zip(aim.place_px, pin.place_px, strict=True)
-    )
-    if fitting != aim.place_px:
-        y, x = aim.place_px
+    y, x = nearest_place(aim.place_px, pin)
+    if (y, x) != aim.place_px:
+        own_y, own_x = aim.place_px
+        tries = change
+        if "at" in given:
+            tries = f"try --at {x},{y}" if given["at"] else f"try --left {x} --top {y}"
         raise UsageError(
-            f"--at {x},{y} does not fit {where}, which can be moved by whole cells of latents "
-            f"({pin.cell_px} px); try --at {fitting[1]},{fitting[0]}"
+            f"{aim.name} at {own_x},{own_y} does not fit {where}, which can be moved by whole "
+            f"cells of latents ({pin.cell_px} px); {tries}"
         )
+    horizon = aim.like.get("horizon_px")
+    if given["horizon"] is not None and horizon is not None:
+        asked = horizon_shift(model.recipe.generator, (y + horizon) / (1 << pin.depth))
+        found = pin.moved(((y - pin.place_px[0]) // pin.cell_px, 0)).shift_cell[0]
+        # In a row of photographs a horizon comes to lie where whole cells let it.
+        if abs(asked - found) > (1e-6 if "at" in given else 0.5):
+            raise UsageError(
+                f"--horizon {given['horizon']} is not where {where} has the horizon; {change}"
+            )

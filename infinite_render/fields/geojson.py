@@ -34,13 +34,13 @@ def read_styles(
     """
     try:
         features = _features(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"--styles {path} is no GeoJSON that can be read: {error}") from None
     points: list[StyledPoint] = []
     shapes: list[Shape] = []
 
     def place(x_y: Any) -> tuple[float, float]:
-        x, y = float(x_y[0]), float(x_y[1])
+        x, y = _number(x_y[0]), _number(x_y[1])
         if not (0 <= x <= size_px[1] and 0 <= y <= size_px[0]):
             raise UsageError(
                 f"--styles {path}: a style at {x:g},{y:g} is outside the picture; "
@@ -51,7 +51,7 @@ def read_styles(
     for number, feature in enumerate(features):
         try:
             _sort_in(feature, place, cell_px, points, shapes)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise UsageError(
                 f"--styles {path}: feature {number} is no Point, Polygon or MultiPolygon with a "
                 f'seed ({error!r}); give "properties": {{"seed": 7}}'
@@ -59,6 +59,12 @@ def read_styles(
     if not points and not shapes:
         raise UsageError(f"--styles {path} holds no features; give one at least")
     return points, shapes
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
 
 
 def _features(values: Any) -> list[Any]:
@@ -86,8 +92,8 @@ def _sort_in(
         radius = properties.get("radius")
         if radius is None:
             points.append(StyledPoint(y, x, style))
-        elif 0 < float(radius) < math.inf:
-            shapes.append(Disc(y, x, float(radius) / cell_px, style))
+        elif 0 < _number(radius) < math.inf:
+            shapes.append(Disc(y, x, radius / cell_px, style))
         else:
             raise ValueError(f"radius {radius!r}")
     elif kind in ("Polygon", "MultiPolygon"):
