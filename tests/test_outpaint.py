@@ -218,6 +218,7 @@ def test_the_middle_keeps_to_the_lattice() -> None:
 SIZE = ("--width", 300, "--height", 100)
 BAD: list[tuple[tuple[object, ...], list[str]]] = [
     (("missing.png", "a.png"), ["missing.png does not exist", "JPEG"]),
+    ((".", "a.png"), [". is no file"]),
     (("text.jpg", "a.png"), ["text.jpg cannot be read as a photograph"]),
     (("cut.png", "a.png"), ["cut.png cannot be read as a photograph"]),
     (("tiny.png", "a.png"), ["6 x 90 px is too small", "8 px or more"]),

@@ -16,7 +16,8 @@ def read_photograph(path: Path) -> Pixels:
     Raises DataError for a file that is none, or is damaged.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist; give a photograph, as JPEG, PNG, TIFF or WebP")
+        what = "is no file" if path.exists() else "does not exist"
+        raise DataError(f"{path} {what}; give a photograph, as JPEG, PNG, TIFF or WebP")
     pyvips = vips()
     try:
         image = pyvips.Image.new_from_file(str(path), fail_on="error").autorot()
