@@ -143,6 +143,33 @@ def test_the_command_trains_in_two_processes_and_resumes_in_one(tmp_path: Path) 
     assert load_model(str(out / "model")).recipe.trained["images"] == 48
 
 
+def test_what_is_refused_to_the_first_process_ends_the_other_without_a_word(
+    tmp_path: Path,
+) -> None:
+    data, taken = write_landscapes(tmp_path / "in", 4), tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.txt").write_text("mine")
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(format_toml(toy_recipe(batch=16)), "utf-8")
+    command = ["-m", "infinite_render", "train", str(data), "--recipe", str(recipe)]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command, "--out", str(taken), "--threads", "1"],
+            env={**environment(), **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], told
+    assert told[0].strip() == f"infrender: --out {taken} exists and is no training run; " + (
+        "choose another folder"
+    )
+    assert told[1] == ""
+
+
 @pytest.mark.parametrize(("count", "batch", "paired"), [(1, 8, True), (2, 8, True), (3, 9, False)])
 def test_the_rows_of_all_processes_are_the_batch(count: int, batch: int, paired: bool) -> None:
     rows = [Ranks(rank, count).rows(batch, paired=paired) for rank in range(count)]
@@ -167,4 +194,5 @@ def test_a_process_alone_speaks_to_nobody() -> None:
     assert network.weight.grad is not None
     assert network.weight.grad.tolist() == [[3.0]]
     assert ALONE.any([True, False], torch.device("cpu")) == [True, False]
-    ALONE.wait()
+    with pytest.raises(UsageError, match="as it was"), ALONE.together(torch.device("cpu")):
+        raise UsageError("as it was")

@@ -1,5 +1,8 @@
 """`infrender train`: one line for a mistake, a checkpoint on Ctrl-C, a model that renders."""
 
+import contextlib
+import errno
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +87,52 @@ def test_a_mistake_is_one_line_and_writes_nothing(photographs: Path, tmp_path: P
     line = refused("train", photographs, "--recipe", recipe, "--out", empty, "--no-quality")
     assert "is no training run" in line
     assert [path.name for path in empty.iterdir()] == ["mine.txt"]
+
+
+def test_photographs_none_of_which_can_be_used_leave_nothing_behind(
+    photographs: Path, tmp_path: Path
+) -> None:
+    bad, out = tmp_path / "bad", tmp_path / "out"
+    bad.mkdir()
+    (bad / "a.jpg").write_bytes(b"no picture")
+    told = infrender("train", bad, "--recipe", recipe_file(tmp_path, images=8), "--out", out)
+    assert told.exit_code == 2
+    assert "a.jpg is damaged" in told.stderr.splitlines()[-1]
+    assert not out.exists()
+    line = refused("train", photographs, "--out", photographs)
+    assert f"lies in --out {photographs}; choose another --out" in line
+    # A run that has a checkpoint is not taken back.
+    arguments = ["--recipe", recipe_file(tmp_path, images=8), "--out", out, "--threads", 1]
+    done("train", photographs, *arguments, "--no-quality")
+    again = infrender("train", bad, *arguments, "--allow-changed-data")
+    assert again.exit_code == 2
+    assert (out / "checkpoints" / "000000008").is_dir()
+
+
+def test_ctrl_c_while_photographs_are_read_promises_no_checkpoint(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = contextlib.nullcontext(lambda: True)
+    monkeypatch.setattr("infinite_render.cli.train_detail.asked_to_stop", lambda: asked)
+    told = infrender(
+        "train", photographs, "--recipe", recipe_file(tmp_path), "--out", tmp_path / "o"
+    )
+    assert told.exit_code == 130
+    last = told.stderr.splitlines()[-1]
+    assert last == ("infrender: stopped while reading photographs; the same command begins again")
+
+
+def test_a_full_disk_is_one_line_and_no_mistake_of_the_user(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("infinite_render.training.checkpoints._write", full)
+    arguments = ["--recipe", recipe_file(tmp_path, images=8), "--out", tmp_path / "out"]
+    told = infrender("train", photographs, *arguments, "--no-quality", "--threads", 1)
+    assert told.exit_code == 1
+    assert "checkpoints is full (No space left on device)" in told.stderr.splitlines()[-1]
 
 
 def test_a_dry_run_tells_speed_and_memory_and_writes_nothing(

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,6 @@ from landscapes import toy_recipe, write_landscapes
 from infinite_render.errors import (
     DataError,
     ModelError,
-    OutputError,
     RecipeError,
     TrainingError,
     UsageError,
@@ -169,6 +169,8 @@ def test_a_model_folder_is_enough_to_train_on(photographs: Path, tmp_path: Path)
     logits, position = critic(critic.prepare(torch.zeros(2, 3, 29, 29)))
     assert logits[0].shape == (2, 1)
     assert position.shape == (2,)
+    with pytest.raises(UsageError, match=r"was shown 32 images already.* --images of more"):
+        run(photographs, recipe, tmp_path / "shorter", start=str(model))
     other = toy_recipe(generator=dataclasses.replace(recipe.generator, local_dim=5))
     with pytest.raises(ModelError, match="another generator"):
         run(photographs, other, tmp_path / "third", start=str(model))
@@ -218,7 +220,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_whole(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(checkpoints, "_write", full)
-    with pytest.raises(OutputError, match=r"disk of .* is full .* last checkpoint is whole"):
+    with pytest.raises(TrainingError, match=r"disk of .* is full .* last checkpoint is whole"):
         run(photographs, recipe, out)
     assert newest(out) == before
     assert not list((out / "checkpoints").glob("*.partial"))
@@ -263,6 +265,42 @@ def test_another_recipe_or_other_photographs_are_refused_with_the_difference(
     (other / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="is no training run"):
         run(photographs, recipe, other)
+
+
+def test_a_kill_between_the_last_checkpoint_and_its_model_is_mended(
+    photographs: Path, tmp_path: Path
+) -> None:
+    recipe, out = toy_recipe(images=32), tmp_path / "run"
+    run(photographs, recipe, out)
+    digest = load_model(out / "model").digest
+    shutil.rmtree(out / "model")
+    assert run(photographs, recipe, out)[-1] == events.Finished(32, out / "model")
+    assert load_model(out / "model").digest == digest
+
+
+def test_a_run_killed_before_it_had_its_recipe_begins_again(
+    photographs: Path, tmp_path: Path
+) -> None:
+    recipe, out = toy_recipe(images=8), tmp_path / "run"
+    out.mkdir()
+    for name in (".lock", "data.json", ".run.toml.partial"):
+        (out / name).write_text("{}")
+    assert isinstance(run(photographs, recipe, out)[-1], events.Finished)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "data.json").write_text("of somebody else")
+    with pytest.raises(UsageError, match="is no training run"):
+        run(photographs, recipe, mine)
+
+
+def test_a_figure_of_quality_that_cannot_be_is_told_once(photographs: Path, tmp_path: Path) -> None:
+    def quality(_: object) -> float:
+        raise DataError("too few photographs")
+
+    told = run(photographs, toy_recipe(images=64), tmp_path / "run", quality=quality)
+    lines = [event.text for event in told if isinstance(event, events.Notice)]
+    assert lines == ["no figure of quality: too few photographs"]
+    assert isinstance(told[-1], events.Finished)
 
 
 def test_two_processes_do_not_train_in_one_folder(photographs: Path, tmp_path: Path) -> None:

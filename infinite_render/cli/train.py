@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def _train(
         return
     ranks = join(place)
     quiet = quiet or not ranks.writes
-    quality = None if no_quality or not ranks.writes else _quality(data, chosen, device, quiet)
+    quality = None if no_quality or not ranks.writes else _quality(data, chosen, device)
     try:
         with asked_to_stop() as should_stop:
             last = console.follow(
@@ -132,6 +133,8 @@ def _train(
             )
     finally:
         leave()
+    if isinstance(last, events.Stopped) and last.images == 0:
+        raise KeyboardInterrupt("stopped while reading photographs; the same command begins again")
     if isinstance(last, events.Stopped):
         raise KeyboardInterrupt(
             f"stopped at {last.images:,} images; {out} holds a checkpoint, "
@@ -145,15 +148,15 @@ def _train(
         )
 
 
-def _quality(
-    data: Path, recipe: TrainRecipe, device: str, quiet: bool
-) -> Callable[[Any], float] | None:
-    """What measures the generator every interval; None, with a notice, where it cannot be."""
+def _quality(data: Path, recipe: TrainRecipe, device: str) -> Callable[[Any], float] | None:
+    """What measures the generator every interval; the photographs too, when it is first asked."""
     from infinite_render.evaluation.quality import training_quality
 
     if recipe.quality_samples == 0 or recipe.generator.padding:
         return None
-    try:
+
+    @functools.cache
+    def measure() -> Callable[[Any], float]:
         return training_quality(
             data,
             recipe.generator,
@@ -161,9 +164,8 @@ def _quality(
             samples=recipe.quality_samples,
             device=device,
         )
-    except InfrenderError as error:  # too few photographs, or the features are not installed
-        console.notice(f"no figure of quality: {error}", quiet=quiet)
-        return None
+
+    return lambda generator: measure()(generator)
 
 
 def _tell_plan(recipe: TrainRecipe, device: torch.device) -> None:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from infinite_render.errors import ModelError, OutputError
+from infinite_render.errors import ModelError, OutputError, TrainingError
 from infinite_render.files import sync_file
 
 KEPT = 2
@@ -32,12 +32,12 @@ PARTIAL = ".partial"
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn a full disk, or one that cannot be written, into one clear line."""
+    """Turn a full disk (TrainingError), or one not to be written (OutputError), into one line."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutputError(
+            raise TrainingError(
                 f"the disk of {folder} is full ({error.strerror}); the last checkpoint is whole: "
                 "free some space, then run the same command to resume"
             ) from None
@@ -53,7 +53,7 @@ def _write(path: Path, content: bytes) -> None:
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], images: int) -> Path:
     """Write a checkpoint under `folder`, drop the oldest; returns its own folder.
 
-    Raises OutputError when the disk is full; the earlier checkpoints are then untouched.
+    Raises TrainingError when the disk is full; the earlier checkpoints are then untouched.
     """
     target = folder / f"{images:09d}"
     partial = folder / f"{target.name}{PARTIAL}"

@@ -70,6 +70,8 @@ def list_photographs(folder: Path, without: Path | None = None) -> Listing:
     paths = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if without is not None:
         apart = without.resolve()
+        if folder.resolve().is_relative_to(apart):
+            raise DataError(f"DATA {folder} lies in --out {without}; choose another --out")
         paths = (p for p in paths if not p.resolve().is_relative_to(apart))
     listing = {}
     for path in sorted(paths):

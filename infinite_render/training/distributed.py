@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from infinite_render.errors import UsageError
+from infinite_render.errors import InfrenderError, UsageError
 
 
 class Loss(nn.Module):
@@ -118,10 +119,19 @@ class Ranks:
         dist.all_reduce(raised, op=dist.ReduceOp.MAX)
         return [bool(value) for value in raised.tolist()]
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.count > 1:
-            dist.barrier()
+    @contextmanager
+    def together(self, device: torch.device) -> Iterator[None]:
+        """Wait at the end until every process is here; an error of one ends all of them.
+
+        For what rank 0 does alone: the others would see a broken connection, and not why.
+        """
+        refused: InfrenderError | None = None
+        try:
+            yield
+        except InfrenderError as error:
+            refused = error
+        if self.any([refused is not None], device)[0]:
+            raise refused or UsageError("another process of this run was refused")
 
 
 ALONE = Ranks()

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from infinite_render.errors import TrainingError
+from infinite_render.errors import DataError, InfrenderError, TrainingError
 from infinite_render.nn.generator import Generator
 from infinite_render.training import events, runs
 from infinite_render.training.checkpoints import load_newest, save_checkpoint, writing
@@ -54,9 +54,11 @@ def train(
     """Train `recipe` on the photographs under `data`, in the folder `out`, or resume there.
 
     start: a model folder or name whose weights a new run begins with. should_stop is asked after
-    every step. quality measures the averaged generator every interval, lower is better.
-    Raises DataError, RecipeError, UsageError, ModelError for bad input, OutputError when the disk
-    is full, TrainingError when a loss is no number; the last checkpoint is whole in every case.
+    every step. quality measures the averaged generator every interval, lower is better; where it
+    raises one of our errors a Notice says so, and it is not asked again.
+    Raises DataError, RecipeError, UsageError, ModelError for bad input, OutputError where nothing
+    can be written, TrainingError when the disk is full or a loss is no number; the last checkpoint
+    is whole in every case.
     """
     device = torch.device("cpu") if device is None else device
     rows = ranks.rows(recipe.batch, paired=recipe.paired)
@@ -65,16 +67,20 @@ def train(
     cache = out / runs.CACHE
     with ExitStack() as stack:
         # The run's folder, and the photographs decoded into it: rank 0 writes, the others wait.
-        if ranks.writes:
-            stack.enter_context(runs.locked(out))
-            runs.open_run(out, recipe, listing, allow_changed_data=allow_changed_data)
-            with writing(cache):
-                for event in read_photographs(data, listing, recipe.data, patch_px, cache):
-                    yield event
-                    if ranks.count == 1 and should_stop():
-                        yield events.Stopped(0, out)
-                        return
-        ranks.wait()
+        with ranks.together(device):
+            if ranks.writes:
+                stack.enter_context(runs.locked(out))
+                runs.open_run(out, recipe, listing, allow_changed_data=allow_changed_data)
+                try:
+                    with writing(cache):
+                        for event in read_photographs(data, listing, recipe.data, patch_px, cache):
+                            yield event
+                            if ranks.count == 1 and should_stop():
+                                yield events.Stopped(0, out)
+                                return
+                except DataError:
+                    runs.forget(out)
+                    raise
         photographs = Photographs(cache_path(cache, listing, recipe.data, patch_px), patch_px)
         draw = partial(
             photographs.batch, recipe.seed, rows=rows, size=recipe.batch, flip=recipe.data.flip
@@ -128,29 +134,49 @@ def train(
                     yield events.Progress(state.images, recipe.images, speed, left, terms)
 
             # A checkpoint and the model as it stands; a sheet and a figure every interval.
-            if (whole or ending) and journal is not None:
-                check_weights(state, saved_images)
-                folder = save_checkpoint(checkpoints, state.tensors(), state.images)
-                saved_images = state.images
-                runs.write_model(out, recipe, state, listing)
-                yield events.Saved(state.images, folder)
-                if not stopped:
-                    with writing(out / runs.SHEETS):
-                        paths = write_sheets(
-                            state.averaged, recipe, device, out / runs.SHEETS, state.images
-                        )
-                    yield from (events.Sheet(state.images, path) for path in paths)
-                    if quality is not None:
-                        value = quality(state.averaged)
-                        journal.write(state.images, {"quality": value})
-                        yield events.Quality(state.images, value)
-            if whole:
-                ranks.wait()
+            if whole or ending:
+                with ranks.together(device):
+                    if journal is not None:
+                        check_weights(state, saved_images)
+                        folder = save_checkpoint(checkpoints, state.tensors(), state.images)
+                        saved_images = state.images
+                        runs.write_model(out, recipe, state, listing)
+                        yield events.Saved(state.images, folder)
+                    if journal is not None and not stopped:
+                        yield from _sheets(state, recipe, out)
+                        figure = _figure(state, journal, quality)
+                        quality = None if isinstance(figure, events.Notice) else quality
+                        yield from [figure] if figure is not None else []
 
         if ranks.writes and state.images >= recipe.images:
+            if state.images == began_images:  # a kill may have come between checkpoint and model
+                runs.write_model(out, recipe, state, listing)
             yield events.Finished(state.images, out / runs.MODEL)
         elif ranks.writes:
             yield events.Stopped(state.images, out)
+
+
+def _sheets(state: State, recipe: TrainRecipe, out: Path) -> Iterator[events.Sheet]:
+    """Write the sample sheets of the averaged generator as it stands."""
+    folder = out / runs.SHEETS
+    with writing(folder):
+        paths = write_sheets(state.averaged, recipe, state.device, folder, state.images)
+    yield from (events.Sheet(state.images, path) for path in paths)
+
+
+def _figure(
+    state: State, journal: Journal, quality: Callable[[Generator], float] | None
+) -> events.Quality | events.Notice | None:
+    """Measure the averaged generator and log it; a Notice where that cannot be."""
+    if quality is None:
+        return None
+    try:
+        value = quality(state.averaged)
+    except InfrenderError as error:  # too few photographs, or the features are not installed
+        return events.Notice(f"no figure of quality: {error}")
+    with writing(journal.path):
+        journal.write(state.images, {"quality": value})
+    return events.Quality(state.images, value)
 
 
 class Meter:

@@ -19,6 +19,13 @@ from infinite_render.nn.discriminator import levels_of
 from infinite_render.nn.features import MULTIPLE_PX
 
 DEFAULT_RECIPE = "default"
+MOST = 1e12  # of a weight or a number of images: what is larger, or NaN, is a mistake
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    """RecipeError where `value` is not in [low, high], as NaN never is."""
+    if not low <= value <= high:
+        raise RecipeError(f"{name} = {value} must be in [{low:g}, {high:g}]")
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,9 @@ class DataConfig:
     flip: bool = True  # mirror left to right half of the time
 
     def __post_init__(self) -> None:
-        if not self.zooms or min(self.zooms) < 1:
-            raise RecipeError(f"zooms = {list(self.zooms)} must be numbers of 1 or more")
+        if not self.zooms or not all(1 <= zoom <= 100 for zoom in self.zooms):
+            raise RecipeError(f"data.zooms = {list(self.zooms)} must be numbers in [1, 100]")
+        _check_range("data.image_px", self.image_px, 1, 100_000)
 
     @property
     def heights_px(self) -> tuple[int, ...]:
@@ -60,6 +68,8 @@ class CriticConfig:
             raise RecipeError(
                 f"critic.input_px = {self.input_px} must be a multiple of {MULTIPLE_PX}, from 64"
             )
+        for dim in self.dims:
+            _check_range("critic.dims", dim, 1, 65_536)
         if self.group < 1 or self.head_dim < 1:
             raise RecipeError("critic.group and critic.head_dim must be 1 or more")
 
@@ -82,8 +92,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.r1_every < 1 or self.path_every < 1:
             raise RecipeError("loss.r1_every and loss.path_every must be 1 or more")
-        if not 0 <= self.style_mixing <= 1:
-            raise RecipeError(f"loss.style_mixing = {self.style_mixing} must be in [0, 1]")
+        _check_range("loss.style_mixing", self.style_mixing, 0, 1)
+        for name in ("position", "diversity", "r1", "r2", "path", "overshoot"):
+            _check_range(f"loss.{name}", getattr(self, name), 0, MOST)
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,12 @@ class AdamConfig:
     beta1: float = 0.0
     beta2: float = 0.99
 
+    def __post_init__(self) -> None:
+        for name in ("generator_rate", "critic_rate"):
+            _check_range(f"adam.{name}", getattr(self, name), 0, 1)
+        for name in ("beta1", "beta2"):
+            _check_range(f"adam.{name}", getattr(self, name), 0, 0.999999)
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -105,6 +122,11 @@ class AugmentConfig:
     saturation: float = 0.7  # factor 1 +- this
     contrast: float = 0.3  # factor 1 +- this
     translation: float = 0.125  # of the patch, at most; the position moves along
+
+    def __post_init__(self) -> None:
+        limits = {"probability": 1, "translation": 0.5}
+        for name in ("probability", "brightness", "saturation", "contrast", "translation"):
+            _check_range(f"augment.{name}", getattr(self, name), 0, limits.get(name, MOST))
 
 
 @dataclass(frozen=True)
@@ -143,6 +165,13 @@ class TrainRecipe:
             raise RecipeError(f"quality_samples = {self.quality_samples} must be 0, or 2 or more")
         if self.paired and self.batch % 2:
             raise RecipeError(f"batch = {self.batch} must be even: the diversity loss takes pairs")
+        _check_range("ema_half_life_images", self.ema_half_life_images, 1, MOST)
+        _check_range("ema_ramp", self.ema_ramp, 0, MOST)
+        if self.loss.path > 0 and self.generator.mapping_layers == 0:
+            raise RecipeError(
+                f"loss.path = {self.loss.path} needs generator.mapping_layers of 1 or more: path "
+                "lengths are regularised in the mapping; give it layers, or loss.path = 0"
+            )
         if not 0 <= self.seed < 2**63:
             raise RecipeError(f"seed = {self.seed} must be in [0, 2^63)")
         if self.critic.kind == "residual" and len(self.critic.dims) != levels_of(patch_px) + 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from infinite_render.config import ModelRecipe, format_toml, parse_toml, to_dict
 from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
-from infinite_render.files import replace_file
+from infinite_render.files import partial_name, replace_file
 from infinite_render.models import load_model, load_weights, read_tensors, save_model
 from infinite_render.training.checkpoints import writing
 from infinite_render.training.critics import CRITIC, read_critic_config, save_critic
@@ -65,8 +66,7 @@ def open_run(
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Hold OUT for this process; UsageError when another trains there, or it is no run's folder."""
-    ours = (out / RUN).is_file() or not out.exists()
-    if not ours and (not out.is_dir() or any(path.name != LOCK for path in out.iterdir())):
+    if not ((out / RUN).is_file() or not out.exists() or _hardly_begun(out)):
         raise UsageError(f"--out {out} exists and is no training run; choose another folder")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,24 @@ def locked(out: Path) -> Iterator[None]:
         except OSError:
             raise UsageError(f"another process trains in {out}; wait for it or stop it") from None
         yield
+
+
+def _hardly_begun(out: Path) -> bool:
+    """Whether OUT is empty, or holds only what a run killed in `open_run` leaves there."""
+    left = {LOCK, DATA, *(partial_name(Path(name)).name for name in (DATA, RUN))}
+    names = {path.name for path in out.iterdir()} if out.is_dir() else {str(out)}
+    return not names or (LOCK in names and names <= left)
+
+
+def forget(out: Path) -> None:
+    """Take back what a run without a usable photograph wrote; a run with a checkpoint stays."""
+    if (out / CHECKPOINTS).exists():
+        return
+    shutil.rmtree(out / CACHE, ignore_errors=True)
+    for name in (DATA, RUN, LOCK):
+        (out / name).unlink(missing_ok=True)
+    if not any(out.iterdir()):
+        out.rmdir()
 
 
 def recipe_difference(began: TrainRecipe | DetailRecipe, now: TrainRecipe | DetailRecipe) -> str:
@@ -146,6 +164,11 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
     for module in (state.generator, state.averaged):
         module.load_state_dict(model.generator.state_dict())
     state.images = int(model.recipe.trained.get("images", 0)) // recipe.batch * recipe.batch
+    if state.images >= recipe.images:
+        raise UsageError(
+            f"model {model.name} was shown {state.images:,} images already, recipe "
+            f"{recipe.name!r} ends at {recipe.images:,}; give --images of more"
+        )
     lines = [f"started from {model.name}, {state.images:,} images; optimisers are fresh"]
     path = model.folder / CRITIC
     if not path.is_file():
