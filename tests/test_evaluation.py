@@ -342,6 +342,8 @@ def test_a_training_run_can_ask_for_one_figure(data: Path, tmp_path: Path) -> No
     assert measure(generator) == measure(generator) > 0
     after = statistics_of(np.stack([p.flatten()[:8].numpy() for p in generator.parameters()][:2]))
     assert np.array_equal(before.mean, after.mean)
+    smaller = training_quality(data, SMALL, 101, samples=24, cache=tmp_path, seen_px=24)
+    assert 0 < smaller(generator) != measure(generator)
 
 
 def test_settings_that_cannot_be_are_refused() -> None:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infinite_render.config import GeneratorConfig, ModelRecipe
-from infinite_render.evaluation.distances import frechet_distance, statistics_of
-from infinite_render.evaluation.features import LiteSpace
+from infinite_render.evaluation.distances import Features, frechet_distance, statistics_of
+from infinite_render.evaluation.features import FeatureSpace, LiteSpace
 from infinite_render.evaluation.painters import ModelPainter, view_of_config
 from infinite_render.evaluation.photographs import read_photographs
+from infinite_render.evaluation.protocols import Pictures, shrink
 from infinite_render.evaluation.reference import REAL_SEED
 from infinite_render.evaluation.sets import features_of_cuts, painted_patches
 from infinite_render.evaluation.work import finish
@@ -22,6 +23,18 @@ from infinite_render.models import Model
 from infinite_render.nn.generator import Generator
 
 Quality = Callable[[Generator], float]
+
+
+class _Shrunk:
+    """A feature space in which pictures are seen at another size."""
+
+    def __init__(self, space: FeatureSpace, side_px: int) -> None:
+        self.name, self.label = f"{space.name} at {side_px} px", space.label
+        self.dim = space.dim
+        self._space, self._side_px = space, side_px
+
+    def __call__(self, pictures: Pictures) -> Features:
+        return self._space(shrink(pictures, self._side_px, self._side_px))
 
 
 def training_quality(
@@ -34,15 +47,16 @@ def training_quality(
     workers: int = 1,
     device: str = "cpu",
     cache: Path | None = None,
+    seen_px: int | None = None,
 ) -> Quality:
     """Measure the photographs under `data`, and return what measures a generator against them.
 
     The result is the Frechet distance of `samples` patches on EfficientNet-Lite0 features, float32
-    on `device`.
+    on `device`; of patches shrunk to `seen_px`, so that models of several sizes can be compared.
     Raises DataError for photographs that cannot be used, UsageError where the features' package is
     absent.
     """
-    space = LiteSpace(device)
+    space = LiteSpace(device) if seen_px is None else _Shrunk(LiteSpace(device), seen_px)
     view = view_of_config(config, image_px)
     photographs = read_photographs(data, image_px)
     cuts = photographs.patches(view, samples, REAL_SEED)

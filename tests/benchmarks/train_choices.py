@@ -4,8 +4,8 @@
 
 Every choice is the recipe `default` with one thing changed. It is trained for the same seconds of
 processor time (what the steps took, checkpoints and sheets included), then its averaged generator
-is held against the photographs. The table is Markdown, for the recipe's card; the sheets to look at
-are in OUT/CHOICE/sheets.
+is held against the photographs, both shrunk to the patches of `default`. The table is Markdown, for
+the recipe's card; the sheets to look at are in OUT/CHOICE/sheets.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ def choices() -> dict[str, TrainRecipe]:
             default, loss=dataclasses.replace(default.loss, diversity=0.0)
         ),
         "float32": dataclasses.replace(default, precision="float32"),
+        "patch-101": dataclasses.replace(
+            default,
+            generator=dataclasses.replace(default.generator, texture_dims=(128, 96, 64, 32)),
+            data=dataclasses.replace(default.data, image_px=197),
+        ),
     }
 
 
@@ -69,10 +74,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("choices"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    default = load_recipe("default")
-    distance = training_quality(
-        given.data, default.generator, default.data.image_px, samples=given.samples
-    )
+    seen_px = load_recipe("default").generator.patch_px
     print(f"| choice | images in {given.minutes:g} min | Frechet distance |\n|---|---|---|")
     for name, recipe in choices().items():
         out = given.out / name
@@ -85,6 +87,13 @@ def main() -> None:
             done.touch()
         model = load_model(out / "model")
         images = model.recipe.trained["images"]
+        distance = training_quality(
+            given.data,
+            recipe.generator,
+            recipe.data.image_px,
+            samples=given.samples,
+            seen_px=seen_px,
+        )
         print(f"| {name} | {images:,} | {distance(model.generator):.2f} |", flush=True)
 
 
