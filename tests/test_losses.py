@@ -19,28 +19,20 @@ def test_the_logistic_losses_of_a_worked_example() -> None:
     critic += (math.log1p(math.exp(-1)) + math.log1p(math.exp(-3))) / 2
     generator = (math.log1p(math.exp(2)) + math.log(2)) / 2
     assert losses.logistic_critic(real, fake).item() == pytest.approx(critic)
-    assert losses.logistic_generator(real, fake).item() == pytest.approx(generator)
+    assert losses.logistic_generator(fake).item() == pytest.approx(generator)
 
 
 def test_the_hinge_losses_of_a_worked_example() -> None:
     real, fake = column(0.25, 3.0), column(-2.0, 0.5)
     assert losses.hinge_critic(real, fake).item() == pytest.approx((0 + 1.5) / 2 + (0.75 + 0) / 2)
-    assert losses.hinge_generator(real, fake).item() == pytest.approx(0.75)
-
-
-def test_the_relativistic_losses_read_differences_only() -> None:
-    real, fake = column(1.0, 3.0), column(-2.0, 0.0)
-    expected = math.log1p(math.exp(-3.0))
-    assert losses.relativistic_critic(real, fake).item() == pytest.approx(expected)
-    assert losses.relativistic_generator(real, fake).item() == pytest.approx(math.log1p(math.e**3))
-    for loss in (losses.relativistic_critic, losses.relativistic_generator):
-        assert loss(real + 7, fake + 7).item() == pytest.approx(loss(real, fake).item())
+    assert losses.hinge_generator(fake).item() == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("kind", sorted(losses.ADVERSARIAL))
 def test_both_networks_want_opposite_things_of_a_fake(kind: str) -> None:
     real, fake = column(0.3, -0.2), column(0.1, -0.4).requires_grad_(True)
-    slopes = [torch.autograd.grad(loss(real, fake), fake)[0] for loss in losses.ADVERSARIAL[kind]]
+    judged, fooled = losses.ADVERSARIAL[kind]
+    slopes = [torch.autograd.grad(loss, fake)[0] for loss in (judged(real, fake), fooled(fake))]
     assert (slopes[0] > 0).all()
     assert (slopes[1] < 0).all()
 

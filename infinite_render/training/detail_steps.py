@@ -214,7 +214,7 @@ def _painter_step(
     judge = torch.zeros((), device=state.device)
     for place, seen in enumerate(fakes):
         for logits in state.critic(seen):
-            judge = judge + hinge_generator(logits, logits) * (0.5 if place else 1.0)
+            judge = judge + hinge_generator(logits) * (0.5 if place else 1.0)
     total = pixels + ramp * recipe.adversarial * judge
     _descend(total, state.generator_adam, recipe.step_rate)
     state.critic.requires_grad_(True)

@@ -20,8 +20,8 @@ def logistic_critic(real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(fake).mean() + F.softplus(-real).mean()
 
 
-def logistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean softplus(-fake); `real` is not read."""
+def logistic_generator(fake: Tensor) -> Tensor:
+    """Mean softplus(-fake)."""
     return F.softplus(-fake).mean()
 
 
@@ -30,30 +30,19 @@ def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 + fake).mean() + F.relu(1 - real).mean()
 
 
-def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """-mean fake; `real` is not read."""
+def hinge_generator(fake: Tensor) -> Tensor:
+    """-mean fake."""
     return -fake.mean()
-
-
-def relativistic_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean softplus(fake - real), one pair a row (R3GAN, Huang et al., 2024)."""
-    return F.softplus(fake - real).mean()
-
-
-def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean softplus(real - fake)."""
-    return F.softplus(real - fake).mean()
 
 
 ADVERSARIAL = {
     "logistic": (logistic_critic, logistic_generator),
     "hinge": (hinge_critic, hinge_generator),
-    "relativistic": (relativistic_critic, relativistic_generator),
 }
 
 
 def gradient_penalty(logits: list[Tensor], images: Tensor) -> Tensor:
-    """Half the mean over samples of |d logit / d image|^2: R1 on real images, R2 on fakes.
+    """Half the mean over samples of |d logit / d image|^2: R1 on real images.
 
     Logits of one head are averaged over places, heads are summed. Differentiable.
     """

@@ -78,11 +78,10 @@ class CriticConfig:
 class LossConfig:
     """Weights of the objective; 0 leaves a term out altogether."""
 
-    adversarial: Literal["logistic", "hinge", "relativistic"] = "logistic"
+    adversarial: Literal["logistic", "hinge"] = "logistic"
     position: float = 1.0  # l_ar: vertical position of real and fake
     diversity: float = 1.0  # l_div: mode seeking on pairs; 0 also drops the pairing
     r1: float = 10.0  # gradient penalty on real
-    r2: float = 0.0  # the same on fake (R3GAN)
     r1_every: int = 16  # steps between two penalties
     path: float = 2.0  # path length regularisation
     path_every: int = 4  # steps between two
@@ -93,7 +92,7 @@ class LossConfig:
         if self.r1_every < 1 or self.path_every < 1:
             raise RecipeError("loss.r1_every and loss.path_every must be 1 or more")
         _check_range("loss.style_mixing", self.style_mixing, 0, 1)
-        for name in ("position", "diversity", "r1", "r2", "path", "overshoot"):
+        for name in ("position", "diversity", "r1", "path", "overshoot"):
             _check_range(f"loss.{name}", getattr(self, name), 0, MOST)
 
 

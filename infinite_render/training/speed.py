@@ -86,7 +86,7 @@ def step_kinds(recipe: TrainRecipe) -> list[list[int]]:
     [1, 12, 3]
     """
     loss = recipe.loss
-    r1_every = loss.r1_every if loss.r1 > 0 or loss.r2 > 0 else 1
+    r1_every = loss.r1_every if loss.r1 > 0 else 1
     path_every = loss.path_every if loss.path > 0 else 1
     kinds: dict[tuple[bool, bool], list[int]] = {}
     for step in range(math.lcm(r1_every, path_every)):

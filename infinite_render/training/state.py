@@ -114,7 +114,7 @@ def build_state(recipe: TrainRecipe, device: torch.device, *, plain: bool = Fals
         )
     loss = recipe.loss
     generator_lazy = loss.path_every if loss.path > 0 else 0
-    critic_lazy = loss.r1_every if loss.r1 > 0 or loss.r2 > 0 else 0
+    critic_lazy = loss.r1_every if loss.r1 > 0 else 0
     adam = recipe.adam
     return State(
         generator=generator,

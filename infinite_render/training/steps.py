@@ -5,8 +5,6 @@ scene --generator--> fakes --augment, prepare--> what the critic reads --heads--
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -48,14 +46,14 @@ def train_step(
         real = state.critic.prepare(seen)
 
     terms = _critic_step(state, recipe, real, real_position, fake, fake_position, ranks)
-    if (recipe.loss.r1 > 0 or recipe.loss.r2 > 0) and step % recipe.loss.r1_every == 0:
+    if recipe.loss.r1 > 0 and step % recipe.loss.r1_every == 0:
         terms |= _penalty_step(state, recipe, real_rgb, label_per_px, rows, ranks)
 
     state.critic.requires_grad_(False)
     if not recipe.shared_fakes:
         numbers = draws_for(state, recipe, purposes.GENERATOR, rows)
         painted, fake, fake_position = _paint_and_prepare(state, recipe, numbers)
-    terms |= _generator_step(state, recipe, painted, real, fake, fake_position, ranks)
+    terms |= _generator_step(state, recipe, painted, fake, fake_position, ranks)
     if recipe.loss.path > 0 and step % recipe.loss.path_every == 0:
         terms |= _path_step(state, recipe, rows, ranks)
     state.critic.requires_grad_(True)
@@ -83,13 +81,6 @@ def _paint_and_prepare(
     return painted, state.critic.prepare(seen), position
 
 
-def _summed(
-    loss: Callable[[Tensor, Tensor], Tensor], real: list[Tensor], fake: list[Tensor]
-) -> Tensor:
-    """The adversarial loss, summed over heads."""
-    return torch.stack([loss(r, f) for r, f in zip(real, fake, strict=True)]).sum()
-
-
 def _descend(total: Tensor, adam: torch.optim.Adam, module: torch.nn.Module, ranks: Ranks) -> None:
     """One step of Adam down `total`, averaged over processes."""
     adam.zero_grad(set_to_none=True)
@@ -110,7 +101,9 @@ def _critic_step(
     """L_adv + l_ar L_ar of the critic."""
     fake_logits, fake_place = state.critic(tuple(tap.detach() for tap in fake))
     real_logits, real_place = state.critic(real)
-    adversarial = _summed(losses.ADVERSARIAL[recipe.loss.adversarial][0], real_logits, fake_logits)
+    judged, _ = losses.ADVERSARIAL[recipe.loss.adversarial]
+    by_head = [judged(r, f) for r, f in zip(real_logits, fake_logits, strict=True)]
+    adversarial = torch.stack(by_head).sum()
     terms = {"critic": adversarial}
     total = adversarial
     if recipe.loss.position > 0:
@@ -132,7 +125,6 @@ def _generator_step(
     state: State,
     recipe: TrainRecipe,
     painted: Painted,
-    real: Prepared,
     fake: Prepared,
     fake_position: Tensor,
     ranks: Ranks,
@@ -140,9 +132,8 @@ def _generator_step(
     """-L_adv + l_ar L_ar + l_div L_div (+ overshoot) of the generator."""
     loss = recipe.loss
     logits, place = state.critic(fake)
-    # Only the relativistic loss reads what the critic says of real patches.
-    real_logits = state.critic(real)[0] if loss.adversarial == "relativistic" else logits
-    terms = {"generator": _summed(losses.ADVERSARIAL[loss.adversarial][1], real_logits, logits)}
+    _, fooled = losses.ADVERSARIAL[loss.adversarial]
+    terms = {"generator": torch.stack([fooled(head) for head in logits]).sum()}
     total = terms["generator"]
     if loss.position > 0:
         terms["position"] = losses.position_error(place, fake_position)
@@ -172,25 +163,16 @@ def _penalty_step(
     rows: list[int],
     ranks: Ranks,
 ) -> Terms:
-    """l_R1 R1 on real patches and l_R2 R2 on fakes, scaled by the steps between two."""
+    """l_R1 R1 on real patches, scaled by the steps between two."""
     numbers = draws_for(state, recipe, purposes.R1, rows)
-    terms = {}
-    total = torch.zeros((), device=state.device)
-    batches = {"r1": (recipe.loss.r1, real_rgb)}
-    if recipe.loss.r2 > 0:
-        with torch.no_grad():
-            scene = draw_scene(recipe, numbers, paired=recipe.paired)
-            fakes = paint(state.generator, scene, state.dtype, state.layout).rgb
-        batches["r2"] = (recipe.loss.r2, fakes)
-    for name, (weight, rgb) in batches.items():
-        if weight > 0:
-            rgb = rgb.detach().requires_grad_(True)
-            seen, _ = augment(rgb, label_per_px, label_per_px, recipe.augment, numbers)
-            logits, _ = state.critic(state.critic.prepare(seen))
-            terms[name] = losses.gradient_penalty(logits, rgb)
-            total = total + recipe.loss.r1_every * weight * terms[name]
-    _descend(total, state.critic_adam, state.critic, ranks)
-    return {name: term.detach() for name, term in terms.items()}
+    rgb = real_rgb.detach().requires_grad_(True)
+    seen, _ = augment(rgb, label_per_px, label_per_px, recipe.augment, numbers)
+    logits, _ = state.critic(state.critic.prepare(seen))
+    penalty = losses.gradient_penalty(logits, rgb)
+    _descend(
+        recipe.loss.r1_every * recipe.loss.r1 * penalty, state.critic_adam, state.critic, ranks
+    )
+    return {"r1": penalty.detach()}
 
 
 def _path_step(state: State, recipe: TrainRecipe, rows: list[int], ranks: Ranks) -> Terms:

@@ -37,15 +37,11 @@ def choices() -> dict[str, TrainRecipe]:
         adam=dataclasses.replace(default.adam, critic_rate=0.002),
     )
     bare = dataclasses.replace(default.augment, probability=0.0)
-    relativistic = dataclasses.replace(
-        plain_loss, adversarial="relativistic", r1=1.0, r2=1.0, r1_every=4
-    )
     return {
         "default": default,
         "no-augmentation": dataclasses.replace(default, augment=bare),
         "residual": residual,
         "residual-no-augmentation": dataclasses.replace(residual, augment=bare),
-        "residual-relativistic-r1-r2": dataclasses.replace(residual, loss=relativistic),
         "fakes-not-shared": dataclasses.replace(default, shared_fakes=False),
         "no-diversity": dataclasses.replace(
             default, loss=dataclasses.replace(default.loss, diversity=0.0)
