@@ -40,7 +40,7 @@ FLOORS = {
 }
 ROOMS = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir()}
 
-MOST_LINES, MOST_FUNCTION_LINES, MOST_LOOP_LINES = 400, 80, 120
+MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 
 
 @cache
@@ -197,10 +197,8 @@ def test_no_file_and_no_function_is_too_long(module: str) -> None:
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
-            loop = room(module) == "training" and node.name.startswith("train")
-            most = MOST_LOOP_LINES if loop else MOST_FUNCTION_LINES
             length = node.end_lineno - node.lineno + 1
-            assert length <= most, f"{module}.{node.name} has {length} lines"
+            assert length <= MOST_FUNCTION_LINES, f"{module}.{node.name} has {length} lines"
 
 
 @pytest.mark.parametrize("module", modules())

@@ -213,7 +213,7 @@ def _save_preview(path: Path, preview: Pixels) -> None:
     replace_file(path, lambda target: image.pngsave(str(target)))
 
 
-def nearest_place(place_px: tuple[int, int], pin: Pin) -> tuple[int, int]:
+def _nearest_place(place_px: tuple[int, int], pin: Pin) -> tuple[int, int]:
     """The place (y, x) nearest to another to which whole cells of latents bring a pin."""
     y, x = (
         round((place - own) / pin.cell_px) * pin.cell_px + own
@@ -235,11 +235,11 @@ def on_kept_pins(
     for number, path in enumerate(pin_paths):
         if path.is_file():
             pin = load_pin(path)
-            nearest = nearest_place(places_px[number], pin)
+            nearest = _nearest_place(places_px[number], pin)
             free_px = [
                 size - own for size, own in zip(size_px, photographs[number].shape[:2], strict=True)
             ]
-            y, x = (
+            y, x = (  # a cell back where the nearest place leaves the canvas
                 place + pin.cell_px * ((place < 0) - (place > free))
                 for place, free in zip(nearest, free_px, strict=True)
             )
@@ -263,7 +263,7 @@ def check_kept(model: Model, aim: Aim, pin: Pin, given: dict[str, Any]) -> None:
         raise UsageError(f"{where} repaints another photograph than {aim.name}; {change}")
     if pin.depth != aim.depth:
         raise UsageError(f"{where} is of depth {pin.depth}, not {aim.depth}; {change}")
-    y, x = nearest_place(aim.place_px, pin)
+    y, x = _nearest_place(aim.place_px, pin)
     if (y, x) != aim.place_px:
         own_y, own_x = aim.place_px
         tries = change

@@ -114,6 +114,5 @@ def lay_out(
 def horizon_of(model: Model, row: Row, index: int, depth: int) -> float:
     """The row of a photograph, px from its top, in which the shared horizon lies."""
     config = model.recipe.generator
-    return (config.span_cells / 2 - row.down_cell) * (config.stride << depth) - row.places_px[
-        index
-    ][0]
+    on_canvas_px = (config.span_cells / 2 - row.down_cell) * (config.stride << depth)
+    return on_canvas_px - row.places_px[index][0]

@@ -7,9 +7,9 @@ every location by
     sum_i s_i^2 (sum_taps w_oi^2) = sum_kl a_k a_l q_klo,   q_klo = sum_i s_ki s_li sum_taps w_oi^2:
 
 the 1x1 convolution of s^2 with the summed squared weights; multiplied out where there are fewer
-pairs of styles than channels. The structure's scales come from z_g, those of
-the texture from w; both are blended by the same shares, given at the nodes of the lattice of cells
-and interpolated linearly on every finer lattice.
+pairs of styles than channels. The structure's scales come from z_g, those of the texture from w;
+both are blended by the same shares, given at the nodes of the lattice of cells and interpolated
+linearly on every finer lattice.
 
 Everything between two convolutions is done for a few rows at a time, which stay in the cache. Most
 such bands hold fewer styles than the window does; where a band holds one, its scales are the same
@@ -69,7 +69,7 @@ class Shares:
         return max(1, _BAND_VALUES // (channels * self.window.width))
 
     def bands(self, channels: int) -> list[Band]:
-        """The bands of features [h,w,C] of the window; the last one may be lower."""
+        """The bands of features [h,w,C] of the window, made once; the last may be lower."""
         step = self.step(channels)
         if step not in self._kept:
             self._kept[step] = list(self._bands(step))

@@ -13,7 +13,6 @@ OUT/detail.safetensors    the averaged step; `install_detail` puts it into a mod
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -35,7 +34,7 @@ from infinite_render.training.detail_sheets import write_sheet
 from infinite_render.training.detail_steps import DetailState, build_detail_state, detail_step
 from infinite_render.training.distributed import ALONE
 from infinite_render.training.journal import Journal
-from infinite_render.training.loop import REPORT_SECONDS, Meter, check_weights
+from infinite_render.training.loop import Course, Meter, check_weights
 from infinite_render.training.own import OwnPictures
 
 
@@ -77,10 +76,8 @@ def train_detail(
             journal = Journal(out, state.images)
         stack.callback(journal.close)
 
-        meter = Meter(ALONE)
-        saved_images = state.images
-        began, began_images = time.monotonic(), state.images
-        reported, stopped = began, False
+        meter, course = Meter(ALONE), Course(recipe, state.images)
+        stopped = False
         while state.images < recipe.images and not stopped:
             meter.add(
                 detail_step(
@@ -91,25 +88,21 @@ def train_detail(
                 )
             )
             stopped = should_stop()
-            interval = recipe.interval_images
-            whole = state.images // interval > (state.images - recipe.batch) // interval
+            whole = course.ends_interval(state.images)
             ending = stopped or state.images >= recipe.images
 
             # Losses, for the eye and the log; a term that is no number ends the run here.
-            if whole or ending or time.monotonic() - reported > REPORT_SECONDS:
-                terms = meter.read(f"the last checkpoint is of {saved_images:,} images")
-                reported = time.monotonic()
-                speed = (state.images - began_images) / (reported - began)
-                left = max(0, recipe.images - state.images) / speed
+            if whole or ending or course.due:
+                progress = course.report(state.images, meter.read(course.last_good))
                 with writing(out):
-                    journal.write(state.images, {**terms, "images_per_s": speed})
-                yield events.Progress(state.images, recipe.images, speed, left, terms)
+                    journal.write_progress(progress)
+                yield progress
 
             # A checkpoint, the weights as they stand, and a sheet.
             if whole or ending:
-                check_weights(state, saved_images)
+                check_weights(state, course.saved_images)
                 folder = save_checkpoint(out / runs.CHECKPOINTS, state.tensors(), state.images)
-                saved_images = state.images
+                course.saved_images = state.images
                 write_detail(out, recipe, state)
                 yield events.Saved(state.images, folder)
                 if not stopped:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from infinite_render.training.events import Progress
+
 LOG = "log.jsonl"
 
 
@@ -45,6 +47,10 @@ class Journal:
         if self.board is not None:
             for name, value in values.items():
                 self.board.add_scalar(name, value, images)
+
+    def write_progress(self, progress: Progress) -> None:
+        """Record the losses of a Progress, and the speed."""
+        self.write(progress.images, {**progress.terms, "images_per_s": progress.images_per_s})
 
     def close(self) -> None:
         """Close the files."""

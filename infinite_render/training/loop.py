@@ -23,12 +23,14 @@ from infinite_render.nn.generator import Generator
 from infinite_render.training import events, runs
 from infinite_render.training.checkpoints import load_newest, save_checkpoint, writing
 from infinite_render.training.data import (
+    Listing,
     Photographs,
     Prefetched,
     cache_path,
     list_photographs,
     read_photographs,
 )
+from infinite_render.training.detail_recipe import DetailRecipe
 from infinite_render.training.distributed import ALONE, Ranks
 from infinite_render.training.journal import Journal
 from infinite_render.training.recipes import TrainRecipe
@@ -63,42 +65,22 @@ def train(
     device = torch.device("cpu") if device is None else device
     rows = ranks.rows(recipe.batch, paired=recipe.paired)
     listing = list_photographs(data, without=out)
-    patch_px = recipe.generator.patch_px
-    cache = out / runs.CACHE
     with ExitStack() as stack:
         # The run's folder, and the photographs decoded into it: rank 0 writes, the others wait.
         with ranks.together(device):
             if ranks.writes:
                 stack.enter_context(runs.locked(out))
                 runs.open_run(out, recipe, listing, allow_changed_data=allow_changed_data)
-                try:
-                    with writing(cache):
-                        for event in read_photographs(data, listing, recipe.data, patch_px, cache):
-                            yield event
-                            if ranks.count == 1 and should_stop():
-                                yield events.Stopped(0, out)
-                                return
-                except DataError:
-                    runs.forget(out)
-                    raise
-        photographs = Photographs(cache_path(cache, listing, recipe.data, patch_px), patch_px)
-        draw = partial(
-            photographs.batch, recipe.seed, rows=rows, size=recipe.batch, flip=recipe.data.flip
-        )
-        batches = Prefetched(draw, recipe.batch)
+                for event in _decoded(data, listing, recipe, out):
+                    yield event
+                    if ranks.count == 1 and should_stop():
+                        yield events.Stopped(0, out)
+                        return
+        batches = _batches(listing, recipe, out, rows)
         stack.callback(batches.close)
 
-        # The state: the newest whole checkpoint, else a model's weights, else a fresh one.
         state = build_state(recipe, device)
-        checkpoints = out / runs.CHECKPOINTS
-        newest = load_newest(checkpoints)
-        lines: list[str] = []
-        if newest is not None:
-            tensors, images, lines = newest
-            state.load(tensors, images)
-            lines = [*lines, f"resumed at {state.images:,} images"]
-        elif start is not None:
-            lines = runs.start_from(state, recipe, start)
+        lines = _resumed(state, recipe, out, start)
         yield from map(events.Notice, lines if ranks.writes else [])
         ranks = ranks.sharing(state.generator, state.critic)
 
@@ -107,53 +89,95 @@ def train(
             with writing(out):
                 journal = Journal(out, state.images)
             stack.callback(journal.close)
-        meter = Meter(ranks)
-        saved_images = state.images
-        began, began_images = time.monotonic(), state.images
-        reported = began
+        meter, course = Meter(ranks), Course(recipe, state.images)
         stopped = False
-
         while state.images < recipe.images and not stopped:
             # One step, on every process.
             meter.add(train_step(state, recipe, batches.batch(state.images), rows, ranks))
-            due = time.monotonic() - reported > REPORT_SECONDS
-            stopped, due = ranks.any((should_stop(), due), device)
-            interval = recipe.interval_images
-            whole = state.images // interval > (state.images - recipe.batch) // interval
+            stopped, due = ranks.any((should_stop(), course.due), device)
+            whole = course.ends_interval(state.images)
             ending = stopped or state.images >= recipe.images
 
             # Losses, for the eye and the log; a term that is no number ends the run here.
             if due or whole or ending:
-                terms = meter.read(f"the last checkpoint is of {saved_images:,} images")
-                reported = time.monotonic()
-                speed = (state.images - began_images) / (reported - began)
-                left = max(0, recipe.images - state.images) / speed
+                progress = course.report(state.images, meter.read(course.last_good))
                 if journal is not None:
                     with writing(out):
-                        journal.write(state.images, {**terms, "images_per_s": speed})
-                    yield events.Progress(state.images, recipe.images, speed, left, terms)
+                        journal.write_progress(progress)
+                    yield progress
 
             # A checkpoint and the model as it stands; a sheet and a figure every interval.
             if whole or ending:
                 with ranks.together(device):
-                    if journal is not None:
-                        check_weights(state, saved_images)
-                        folder = save_checkpoint(checkpoints, state.tensors(), state.images)
-                        saved_images = state.images
-                        runs.write_model(out, recipe, state, listing)
-                        yield events.Saved(state.images, folder)
+                    if ranks.writes:
+                        yield _saved(state, recipe, listing, out, course)
                     if journal is not None and not stopped:
                         yield from _sheets(state, recipe, out)
                         figure = _figure(state, journal, quality)
                         quality = None if isinstance(figure, events.Notice) else quality
                         yield from [figure] if figure is not None else []
 
-        if ranks.writes and state.images >= recipe.images:
-            if state.images == began_images:  # a kill may have come between checkpoint and model
-                runs.write_model(out, recipe, state, listing)
-            yield events.Finished(state.images, out / runs.MODEL)
-        elif ranks.writes:
-            yield events.Stopped(state.images, out)
+        if ranks.writes:
+            yield _ended(state, recipe, listing, out, course)
+
+
+def _decoded(
+    data: Path, listing: Listing, recipe: TrainRecipe, out: Path
+) -> Iterator[events.Event]:
+    """Decode the photographs into the run's cache; a run that has none leaves nothing behind."""
+    cache = out / runs.CACHE
+    try:
+        with writing(cache):
+            yield from read_photographs(
+                data, listing, recipe.data, recipe.generator.patch_px, cache
+            )
+    except DataError:
+        runs.forget(out)
+        raise
+
+
+def _batches(listing: Listing, recipe: TrainRecipe, out: Path, rows: list[int]) -> Prefetched:
+    """These rows of the recipe's batches, read ahead from the run's cache."""
+    patch_px = recipe.generator.patch_px
+    photographs = Photographs(
+        cache_path(out / runs.CACHE, listing, recipe.data, patch_px), patch_px
+    )
+    draw = partial(
+        photographs.batch, recipe.seed, rows=rows, size=recipe.batch, flip=recipe.data.flip
+    )
+    return Prefetched(draw, recipe.batch)
+
+
+def _resumed(state: State, recipe: TrainRecipe, out: Path, start: str | None) -> list[str]:
+    """Load the newest whole checkpoint, else a model's weights, else nothing; tells which."""
+    newest = load_newest(out / runs.CHECKPOINTS)
+    if newest is not None:
+        tensors, images, problems = newest
+        state.load(tensors, images)
+        return [*problems, f"resumed at {state.images:,} images"]
+    return [] if start is None else runs.start_from(state, recipe, start)
+
+
+def _saved(
+    state: State, recipe: TrainRecipe, listing: Listing, out: Path, course: Course
+) -> events.Saved:
+    """Write a checkpoint and the model as it stands; TrainingError for weights that are none."""
+    check_weights(state, course.saved_images)
+    folder = save_checkpoint(out / runs.CHECKPOINTS, state.tensors(), state.images)
+    course.saved_images = state.images
+    runs.write_model(out, recipe, state, listing)
+    return events.Saved(state.images, folder)
+
+
+def _ended(
+    state: State, recipe: TrainRecipe, listing: Listing, out: Path, course: Course
+) -> events.Finished | events.Stopped:
+    """How the run ends; a finished one has its model."""
+    if state.images < recipe.images:
+        return events.Stopped(state.images, out)
+    if state.images == course.began_images:  # a kill may have come between checkpoint and model
+        runs.write_model(out, recipe, state, listing)
+    return events.Finished(state.images, out / runs.MODEL)
 
 
 def _sheets(state: State, recipe: TrainRecipe, out: Path) -> Iterator[events.Sheet]:
@@ -177,6 +201,37 @@ def _figure(
     with writing(journal.path):
         journal.write(state.images, {"quality": value})
     return events.Quality(state.images, value)
+
+
+class Course:
+    """How far a run has come, how fast, and when it is to report and to save."""
+
+    def __init__(self, recipe: TrainRecipe | DetailRecipe, images: int) -> None:
+        self.recipe = recipe
+        self.began_images = self.saved_images = images
+        self._began_s = self._reported_s = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last report is some time ago."""
+        return time.monotonic() - self._reported_s > REPORT_SECONDS
+
+    @property
+    def last_good(self) -> str:
+        """What is left when a loss is no number."""
+        return f"the last checkpoint is of {self.saved_images:,} images"
+
+    def ends_interval(self, images: int) -> bool:
+        """Whether the batch that ends at `images` ends an interval, too."""
+        interval = self.recipe.interval_images
+        return images // interval > (images - self.recipe.batch) // interval
+
+    def report(self, images: int, terms: dict[str, float]) -> events.Progress:
+        """What to tell at `images`; the next report is due some time from now."""
+        self._reported_s = time.monotonic()
+        speed = (images - self.began_images) / (self._reported_s - self._began_s)
+        left_s = max(0, self.recipe.images - images) / speed
+        return events.Progress(images, self.recipe.images, speed, left_s, terms)
 
 
 class Meter:

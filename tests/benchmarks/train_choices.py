@@ -88,6 +88,7 @@ def main() -> None:
             recipe.generator,
             recipe.data.image_px,
             samples=given.samples,
+            cache=given.out / "features",
             seen_px=seen_px,
         )
         print(f"| {name} | {images:,} | {distance(model.generator):.2f} |", flush=True)
