@@ -72,8 +72,8 @@ class TimedLatents:
     def texture_noise(self, layer: int, window: Window) -> NDArray[np.float32]:
         return self._timed("texture_noise", layer, window)
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> NDArray[np.float32]:
-        return self._timed("detail_noise", step, layer, window)
+    def detail_noise(self, step: int, window: Window) -> NDArray[np.float32]:
+        return self._timed("detail_noise", step, window)
 
     def describe(self) -> dict[str, Any]:
         return self.inner.describe()

@@ -128,7 +128,7 @@ def test_what_is_painted_lies_on_its_photograph() -> None:
     given = halve(patch)
     assert given.shape[2] == recipe.given_px
     state = build_detail_state(recipe, torch.device("cpu"))
-    painted = state.generator(given, 0)
+    painted = state.generator(given, 0, torch.randn_like(given[:, :1]))
     start, size = recipe.painted_from_px, recipe.painted_px
     assert painted.shape[2] == size
     real = patch[:, :, start : start + size, start : start + size]

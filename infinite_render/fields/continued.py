@@ -65,8 +65,8 @@ class ContinuedLatents:
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self._pinned.texture_noise(layer, window)
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
-        return self.inner.detail_noise(step, layer, window)
+    def detail_noise(self, step: int, window: Window) -> Array:
+        return self.inner.detail_noise(step, window)
 
     def describe(self) -> dict[str, Any]:
         return {**self._pinned.describe(), "continued": CONTINUED_VERSION}

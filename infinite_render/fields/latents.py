@@ -38,8 +38,8 @@ class LatentField(Protocol):
     def texture_noise(self, layer: int, window: Window) -> Array:
         """Noise of texture convolution `layer` over a window of its own lattice, [h,w]."""
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
-        """Noise of `layer` in step `step` of the detail ladder, on its own lattice, [h,w]."""
+    def detail_noise(self, step: int, window: Window) -> Array:
+        """Noise of step `step` of the detail ladder, on px of depth `step`, [h,w]."""
 
     def describe(self) -> dict[str, Any]:
         """Plain values that tell this field from every other; part of a picture's identity."""
@@ -61,8 +61,8 @@ class SeededLatents:
         noise: Array = normal(self.seed, texture_stream(layer), *window)[0]
         return noise
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
-        noise: Array = normal(self.seed, detail_stream(step, layer), *window)[0]
+    def detail_noise(self, step: int, window: Window) -> Array:
+        noise: Array = normal(self.seed, detail_stream(step, 0), *window)[0]
         return noise
 
     def describe(self) -> dict[str, Any]:

@@ -207,8 +207,8 @@ class PinnedLatents:
             _lay(noise, window, pin.noise[layer], pin.noise_windows[layer])
         return noise
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
-        return self.inner.detail_noise(step, layer, window)
+    def detail_noise(self, step: int, window: Window) -> Array:
+        return self.inner.detail_noise(step, window)
 
     def describe(self) -> dict[str, Any]:
         return {**self.inner.describe(), "pins": [pin.describe() for pin in self.pins]}

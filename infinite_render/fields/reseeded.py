@@ -45,8 +45,8 @@ class ReseededLatents:
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self.inner.texture_noise(layer, window)
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
-        return self.inner.detail_noise(step, layer, window)
+    def detail_noise(self, step: int, window: Window) -> Array:
+        return self.inner.detail_noise(step, window)
 
     def describe(self) -> dict[str, Any]:
         return {**self.inner.describe(), "reseeds": reseeds_to_plain(self.reseeds)}

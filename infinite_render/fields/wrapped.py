@@ -22,13 +22,11 @@ class WrappedLatents:
 
     period_cells   the cylinder, in cells
     blocks         of the texture synthesizer; a cell is 2^blocks px of depth 0
-    low_layers     of a step of the detail ladder that work at the coarser resolution
     """
 
     inner: LatentField
     period_cells: int
     blocks: int
-    low_layers: int = 0
 
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
@@ -41,9 +39,9 @@ class WrappedLatents:
             window, points_of(layer), lambda part: self.inner.texture_noise(layer, part)
         )
 
-    def detail_noise(self, step: int, layer: int, window: Window) -> Array:
-        points = 1 << self.blocks + step + (layer >= self.low_layers)
-        return self._turned(window, points, lambda part: self.inner.detail_noise(step, layer, part))
+    def detail_noise(self, step: int, window: Window) -> Array:
+        points = 1 << self.blocks + step
+        return self._turned(window, points, lambda part: self.inner.detail_noise(step, part))
 
     def describe(self) -> dict[str, Any]:
         return {**self.inner.describe(), "wrap_cells": self.period_cells}

@@ -33,18 +33,19 @@ def tent_kernel(gain: float) -> Tensor:
     return torch.outer(tap, tap) * (gain / 16)
 
 
+def spread_tent(x: Tensor) -> Tensor:
+    """[1,2,1] x [1,2,1] / 4 for every channel of x [N,C,h,w], in its dtype: [C,1,3,3]."""
+    return tent_kernel(4.0).to(x).expand(x.shape[1], 1, 3, 3)
+
+
 def blur(x: Tensor, bias: Tensor | None = None) -> Tensor:
     """[1,2,1] x [1,2,1] / 4 on every channel, plus bias [C]: [N,C,h,w] -> [N,C,h-2,w-2]."""
-    channels = x.shape[1]
-    kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3, 3)
-    return F.conv2d(x, kernel, bias, groups=channels)
+    return F.conv2d(x, spread_tent(x), bias, groups=x.shape[1])
 
 
 def skip_up(x: Tensor) -> Tensor:
     """The running RGB, doubled by the transposed tent, cropped by 1: n -> 2n - 1 on each axis."""
-    channels = x.shape[1]
-    kernel = tent_kernel(4.0).to(x).expand(channels, 1, 3, 3)
-    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+    return F.conv_transpose2d(x, spread_tent(x), stride=2, padding=1, groups=x.shape[1])
 
 
 def up_conv(x: Tensor, weight: Tensor) -> Tensor:

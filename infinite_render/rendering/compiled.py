@@ -23,13 +23,14 @@ from infinite_render.nn.ops import (
     SLOPE,
     SQRT2,
     ModulatedConv,
-    blur,
     center_crop,
     skip_up,
+    spread_tent,
 )
 from infinite_render.nn.scale import keep_low_pass
 from infinite_render.nn.structure import StructureLayer, StructureSynthesizer
 from infinite_render.nn.texture import TextureBlock, TextureLayer, ToRGB
+from infinite_render.rendering.fused import conv_leaky
 
 NoiseReader = Callable[[int, int, int], Tensor]
 """(layer, height, width) -> noise float32 [height, width]: the sizes the layer has computed."""
@@ -50,28 +51,34 @@ class PlainConv:
 
     def __call__(self, x: Tensor, noise: Tensor | None) -> Tensor:
         """x [1,I,h,w], noise [h',w'] of the output or None -> [1,O,h',w']."""
-        if self.up:
-            y = blur(F.conv_transpose2d(x, self.weight, stride=2, padding=1), self.bias)
-        else:
-            y = F.conv2d(x, self.weight, self.bias)
-        if noise is not None and self.noise_strength is not None:
-            # The sum of the outer product noise x strength, in place on [h' w',O]: as a product of
-            # matrices it is one pass over memory, many times faster than an addition that spreads.
-            rows = y.permute(0, 2, 3, 1).view(-1, y.shape[1])
-            rows.addmm_(noise.to(y.dtype).view(-1, 1), self.noise_strength[None])
+        weight, groups = self.weight, 1
+        if self.up:  # what is left is the blur
+            x = F.conv_transpose2d(x, weight, stride=2, padding=1)
+            weight, groups = spread_tent(x), x.shape[1]
+        if noise is None or self.noise_strength is None:
+            return conv_leaky(x, weight, self.bias, groups)
+        y = F.conv2d(x, weight, self.bias, groups=groups)
+        # The sum of the outer product noise x strength, in place on [h' w',O]: as a product of
+        # matrices it is one pass over memory, many times faster than an addition that spreads.
+        rows = y.permute(0, 2, 3, 1).view(-1, y.shape[1])
+        rows.addmm_(noise.to(y.dtype).view(-1, 1), self.noise_strength[None])
         activated: Tensor = F.leaky_relu_(y, SLOPE)
         return activated
 
 
 @dataclass(frozen=True)
 class PlainRGB:
-    """1x1 convolution to RGB; weight [3,I,1,1] in the scene's precision, bias [3,1,1] float32."""
+    """1x1 convolution to RGB: weight [3,I,1,1] in the scene's precision.
+
+    bias [3,1,1] float32, or None for a picture whose low-pass is replaced.
+    """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight)[0].float() + self.bias
+        rgb = F.conv2d(x, self.weight)[0].float()
+        return rgb if self.bias is None else rgb.add_(self.bias)
 
 
 @dataclass(frozen=True)
@@ -113,18 +120,21 @@ class CompiledTexture:
 
 @dataclass(frozen=True)
 class CompiledDetail:
-    """One step of the detail ladder at one zoom: RGB float32 [3,h,w] -> [3,2h-29,2w-29]."""
+    """One step of the detail ladder at one zoom.
+
+    RGB float32 [3,h,w] and noise float32 [h,w] -> [3,2h-29,2w-29] (three low layers).
+    """
 
     layers: tuple[PlainConv, ...]
     to_rgb: PlainRGB
 
-    def __call__(self, rgb: Tensor, noise: NoiseReader) -> Tensor:
-        x = rgb[None].to(self.layers[0].weight.dtype, memory_format=torch.channels_last)
-        for i, layer in enumerate(self.layers):
-            height, width = x.shape[2:]
-            out = (2 * height - 3, 2 * width - 3) if layer.up else (height - 2, width - 2)
-            x = layer(x, _noise_of(layer, noise, i, *out))
-        return keep_low_pass(rgb[None], self.to_rgb(x)[None])[0]
+    def __call__(self, rgb: Tensor, noise: Tensor) -> Tensor:
+        x = torch.cat([rgb, noise[None]])[None]
+        x = x.to(self.to_rgb.weight.dtype, memory_format=torch.channels_last)
+        for layer in self.layers:
+            x = layer(x, None)
+        painted = self.to_rgb(x).contiguous()
+        return keep_low_pass(rgb[None], painted[None])[0]
 
 
 def _noise_of(
@@ -222,8 +232,7 @@ def compile_detail(step: DetailStep, zoom: int, dtype: torch.dtype) -> CompiledD
     """The step from depth `zoom` to `zoom + 1`, on the device of `step`."""
     folded = fold_detail(step, zoom)
     layers = [
-        plain_conv(layer.weight, layer.bias, layer.noise_strength, layer.up, dtype)
-        for layer in folded.layers
+        plain_conv(layer.weight, layer.bias, None, layer.up, dtype) for layer in folded.layers
     ]
     weight = folded.rgb_weight.to(dtype).contiguous(memory_format=torch.channels_last)
-    return CompiledDetail(tuple(layers), PlainRGB(weight, folded.rgb_bias[:, None, None]))
+    return CompiledDetail(tuple(layers), PlainRGB(weight, None))

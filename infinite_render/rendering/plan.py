@@ -32,6 +32,7 @@ from infinite_render.geometry import (
     window_needed,
     windows_given,
 )
+from infinite_render.nn.detail import GIVEN_CHANNELS
 
 PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any depth
 MOST_WASTE = 1.10  # arithmetic of a block over that of the same pixels without borders
@@ -208,7 +209,7 @@ class BlockPlan:
         config = self.detail
         assert config is not None
         low, painted = lattices[: config.low_layers + 1], lattices[config.low_layers + 2]
-        dims = [3] + [config.low_dim] * config.low_layers
+        dims = [GIVEN_CHANNELS] + [config.low_dim] * config.low_layers
         total = sum(
             9 * before * after * _area(output)
             for (before, after), output in zip(pairwise(dims), low[1:], strict=True)

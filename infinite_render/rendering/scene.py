@@ -309,17 +309,14 @@ class Scene:
         def noise(layer: int, height: int, width: int) -> Tensor:
             window = lattices[layer + 1]
             assert window[2:] == (height, width)
-            if level == 0:
-                values = self.latents.texture_noise(layer, window)
-            else:
-                values = self.latents.detail_noise(level - 1, layer, window)
-            return torch.from_numpy(values).to(self.device)
+            return torch.from_numpy(self.latents.texture_noise(layer, window)).to(self.device)
 
         if level == 0:
             network = self._texture if self._styled is None else self._styled.texture(needed)
             rgb = network(self._features(given[None]), noise)
         else:
-            rgb = self._step(level - 1)(given, noise)
+            values = self.latents.detail_noise(level - 1, needed)
+            rgb = self._step(level - 1)(given, torch.from_numpy(values).to(self.device))
         rows, columns = tile.within(lattices[-1])
         return rgb[:, rows, columns]
 
@@ -338,10 +335,8 @@ def _wrapped(
     if wrap_cells < 1:
         raise UsageError(f"a cylinder of {wrap_cells} cells is none; give 1 or more")
     recipe = model.recipe
-    low_layers = 0 if recipe.detail is None else recipe.detail.low_layers
-    blocks = recipe.generator.blocks
     return (
-        WrappedLatents(latents, wrap_cells, blocks, low_layers),
+        WrappedLatents(latents, wrap_cells, recipe.generator.blocks),
         None if styles is None else styles.wrapped(wrap_cells),
     )
 

@@ -28,9 +28,7 @@ STEPS = 3
 def climbed(step: DetailStep, rgb: Tensor, steps: int, numbers: torch.Generator) -> Tensor:
     """What `steps` steps paint from rgb [1,3,h,w] of depth 0."""
     for zoom in range(steps):
-        sizes = step.noise_sizes(*rgb.shape[2:])
-        noise = [None if s is None else torch.randn(1, 1, *s, generator=numbers) for s in sizes]
-        rgb = step(rgb, zoom, noise)
+        rgb = step(rgb, zoom, torch.randn(1, 1, *rgb.shape[2:], generator=numbers))
     return rgb
 
 

@@ -154,16 +154,11 @@ class Climb:
         self.step, self.numbers = step, numbers
 
     def __call__(self, rgb: Tensor, zoom: Tensor) -> Tensor:
-        sizes = self.step.noise_sizes(*rgb.shape[2:])
-        noise = [None if size is None else self._noise((len(rgb), 1, *size)) for size in sizes]
+        noise = rgb.new_zeros(len(rgb), 1, *rgb.shape[2:])
+        if self.numbers is not None:
+            noise.normal_(generator=self.numbers.generator)
         painted: Tensor = self.step(rgb, zoom, noise)
         return painted
-
-    def _noise(self, shape: tuple[int, ...]) -> Tensor:
-        if self.numbers is None:
-            return torch.zeros(shape, device=self.step.rgb_bias.device)
-        generator = self.numbers.generator
-        return torch.randn(shape, generator=generator, device=generator.device)
 
     def further(self, fake: Fake, given_px: int) -> list[Fake]:
         """What the next steps paint from the middle of a picture, each from the one before."""
