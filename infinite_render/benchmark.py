@@ -102,9 +102,7 @@ def benchmark(
 
     bound = workers * mpx / _bound_seconds(scene, plan, workers)
     yield Figure("bound", bound, "Mpx/s", f"the same convolutions alone, {workers} at a time")
-    _paint_seconds(scene, depth, workers, workers)
-    latents.seconds = 0.0
-    wall = _paint_seconds(scene, depth, workers, blocks)
+    wall = _paint_seconds(scene, latents, depth, workers, blocks)
     render = blocks * mpx / wall
     yield Figure("render", render, "Mpx/s", f"{blocks} blocks painted by {workers} workers")
     yield Figure("share of the bound", render / bound, "", "rendering over the convolutions alone")
@@ -175,13 +173,21 @@ def _convolutions(scene: Scene, plan: BlockPlan) -> list[tuple[Layer, tuple[int,
     return [(layer, shape, count) for (_, shape), (layer, count) in counted.items()]
 
 
-def _paint_seconds(scene: Scene, depth: int, workers: int, blocks: int) -> float:
+def _paint_seconds(
+    scene: Scene, latents: TimedLatents, depth: int, workers: int, blocks: int
+) -> float:
+    """Wall time of painting, once every worker has painted a block and so has its memory.
+
+    `latents` count from there on, too.
+    """
     size = scene.block_px
-    windows = [Window(0, x * size, size, size) for x in range(blocks)]
+    windows = [Window(0, x * size, size, size) for x in range(workers + blocks)]
     scene.forget()
     with SingleThreads(workers) as pool:
+        _drain(pool, scene, windows[:workers], depth)
+        latents.seconds = 0.0
         begin = time.perf_counter()
-        _drain(pool, scene, windows, depth)
+        _drain(pool, scene, windows[workers:], depth)
         return time.perf_counter() - begin
 
 

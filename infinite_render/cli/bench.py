@@ -31,9 +31,8 @@ def bench(
     """Measure rendering, with and without a TIFF, against the convolutions alone."""
     from infinite_render.benchmark import benchmark
     from infinite_render.models import load_model
-    from infinite_render.rendering.workers import choose_precision, keep_freed_memory, machine
+    from infinite_render.rendering.workers import choose_precision, machine
 
-    keep_freed_memory()
     precision = choose_precision(precision)
     about = {
         "model": model,

@@ -60,9 +60,7 @@ def paint(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bool =
     by_height says that the depth was chosen by the height of the canvas.
     """
     from infinite_render.rendering.canvas import paint_canvas, prepare, store_of
-    from infinite_render.rendering.workers import keep_freed_memory
 
-    keep_freed_memory()
     quiet: bool = given["quiet"]
     _warn_of_slowness(canvas, quiet)
     where = {"store_path": given["store"], "compression": given["compression"]}

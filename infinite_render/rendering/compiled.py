@@ -68,7 +68,7 @@ class PlainConv:
 
 @dataclass(frozen=True)
 class PlainRGB:
-    """1x1 convolution to RGB: weight [3,I,1,1] in the scene's precision.
+    """1x1 convolution to planes of RGB [3,h,w]: weight [3,I,1,1] in the scene's precision.
 
     bias [3,1,1] float32, or None for a picture whose low-pass is replaced.
     """
@@ -77,7 +77,8 @@ class PlainRGB:
     bias: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        rgb = F.conv2d(x, self.weight)[0].float()
+        rgb = F.conv2d(x, self.weight)[0]
+        rgb = rgb.to(torch.float32, memory_format=torch.contiguous_format)
         return rgb if self.bias is None else rgb.add_(self.bias)
 
 
@@ -133,8 +134,7 @@ class CompiledDetail:
         x = x.to(self.to_rgb.weight.dtype, memory_format=torch.channels_last)
         for layer in self.layers:
             x = layer(x, None)
-        painted = self.to_rgb(x).contiguous()
-        return keep_low_pass(rgb[None], painted[None])[0]
+        return keep_low_pass(rgb[None], self.to_rgb(x)[None])[0]
 
 
 def _noise_of(

@@ -6,7 +6,6 @@ computed with; what cannot be fixed here is named here, for a picture's identity
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +18,6 @@ from infinite_render.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _VECTORS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16", "sve", "sve2")
-# Of glibc's mallopt: memory beyond which the end of a heap is given back, and blocks are mapped.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"  # a user may hold torch's convolutions to fewer instructions
 
 
@@ -65,20 +62,6 @@ def choose_device(device: str) -> str:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     return device
-
-
-def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed for what is asked for next, in this whole process.
-
-    Painting takes and frees megabytes hundreds of times a second. What goes back to the system in
-    between comes again as fresh pages, each to be zeroed at its first touch: a twentieth to a
-    tenth of the time on two cores. For a program's own process; whether it could be done (glibc).
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
-        return False
-    return bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1) and mallopt(_M_MMAP_THRESHOLD, 2**30))
 
 
 def _use_one_thread() -> None:
