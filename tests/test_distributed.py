@@ -20,6 +20,7 @@ from infinite_render.training.distributed import ALONE, Ranks
 from infinite_render.training.recipes import CriticConfig
 
 RUN = """
+import gc
 import sys
 from pathlib import Path
 
@@ -52,6 +53,10 @@ else:
     all_of = [torch.empty_like(mine) for _ in range(ranks.count)]
     torch.distributed.all_gather(all_of, mine)
     assert torch.equal(*all_of), "the processes hold different weights"
+    torch.distributed.barrier()  # neither goes while the other still asks it for its weights
+last.clear()
+del state, sharing  # what meets in the group goes before the group does, as it does in a run
+gc.collect()
 leave()
 """
 
