@@ -109,11 +109,11 @@ def test_pixel_q_is_pixel_2q_of_the_double() -> None:
 @pytest.mark.parametrize("zoom", [0, 2, 9])
 def test_what_a_step_paints_halved_is_what_it_was_given(zoom: int) -> None:
     given = Window(0, 0, 40, 44)
-    x = torch.randn(1, 3, 40, 44)
+    x = 2 * torch.randn(1, 3, 40, 44)
     picture = random_step(SMALL)(x, zoom, torch.randn(1, 1, 40, 44))
     out = windows_given(detail_stage(SMALL.low_layers), given)[-1]
     doubled = double(x)[(..., *out.within(Window(2, 2, 75, 83)))]
-    assert (picture - doubled).abs().mean() > 0.02  # it did paint something
+    assert (picture - doubled).abs().mean() > 0.05  # it did paint something
     kept = windows_given((Halve(),), out)[-1]
     torch.testing.assert_close(halve(picture), x[(..., *kept.within(given))], rtol=0, atol=1e-5)
 

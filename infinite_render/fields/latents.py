@@ -62,7 +62,8 @@ class SeededLatents:
         return noise
 
     def detail_noise(self, step: int, window: Window) -> Array:
-        noise: Array = normal(self.seed, detail_stream(step, 0), *window)[0]
+        only_layer = 0  # a step's noise enters with the picture; it has streams for eight layers
+        noise: Array = normal(self.seed, detail_stream(step, only_layer), *window)[0]
         return noise
 
     def describe(self) -> dict[str, Any]:

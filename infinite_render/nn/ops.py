@@ -38,9 +38,9 @@ def spread_tent(x: Tensor) -> Tensor:
     return tent_kernel(4.0).to(x).expand(x.shape[1], 1, 3, 3)
 
 
-def blur(x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """[1,2,1] x [1,2,1] / 4 on every channel, plus bias [C]: [N,C,h,w] -> [N,C,h-2,w-2]."""
-    return F.conv2d(x, spread_tent(x), bias, groups=x.shape[1])
+def blur(x: Tensor) -> Tensor:
+    """[1,2,1] x [1,2,1] / 4 on every channel: [N,C,h,w] -> [N,C,h-2,w-2]."""
+    return F.conv2d(x, spread_tent(x), groups=x.shape[1])
 
 
 def skip_up(x: Tensor) -> Tensor:
