@@ -20,17 +20,11 @@ import pytest
 import torch
 from small_models import SMALL, SMALL_DETAIL, random_model
 
-from infinite_render.config import GeneratorConfig
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.geometry import (
     Window,
-    structure_stage,
-    texture_stage,
-    window_needed,
-    windows_given,
 )
-from infinite_render.nn.coordinates import window_grid
 from infinite_render.rendering.scene import Picture, Scene, to_uint8
 from infinite_render.rendering.workers import (
     SingleThreads,
@@ -255,58 +249,7 @@ def test_an_error_in_a_worker_ends_the_render_and_restores_the_caller() -> None:
         Scene(model(), latents=Broken(0), precision="float32").render(0, 0, 300, 300, workers=2)
 
 
-# Against the plain network
-
-
-def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Picture:  # type: ignore[no-untyped-def]
-    """The window by one run of the network of `nn`, over all of it."""
-    latents = SeededLatents(seed)
-    texture = texture_stage(config.blocks)
-    structure = structure_stage(config.structure_layers, config.structure_radius)
-    cells = window_needed(texture, window)
-    latent_cells = window_needed(structure, cells)
-    c = window_grid(
-        latent_cells,
-        cut=config.cut,
-        span_cells=config.patch_cells + config.start_rows - 1,
-        period_cells=config.period_cells,
-    )
-    lattices = windows_given(texture, cells)
-    noise = [
-        torch.from_numpy(latents.texture_noise(i, lattice))[None, None]
-        for i, lattice in enumerate(lattices[1:])
-    ]
-    with torch.no_grad():
-        rgb, _ = network(
-            torch.from_numpy(latents.z_global(config.global_dim))[None],
-            torch.from_numpy(latents.z_local(latent_cells, config.local_dim))[None],
-            c,
-            noise=noise,
-        )
-    rows, columns = window.within(lattices[-1])
-    return to_uint8(rgb[0][:, rows, columns])
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        SMALL,
-        replace(SMALL, texture_dims=(6, 4), structure_radius=3, structure_layers=1),
-        replace(SMALL, texture_dims=(7,), coordinates=False),
-        replace(SMALL, structure_layers=0, structure_dim=4),
-        replace(SMALL, texture_dims=(8, 8, 6, 6, 4), structure_radius=0),
-    ],
-)
-@pytest.mark.parametrize(("y", "x"), [(-77, 33), (10**12 + 5, -(10**12) - 5)])
-def test_the_plane_is_that_of_the_plain_network(config: GeneratorConfig, y: int, x: int) -> None:
-    """At most one grey level apart, in at most one pixel of 10,000."""
-    painter = random_model(config)
-    window = Window(y, x, 230, 250)
-    got = Scene(painter, seed=9, precision="float32").render(*window, workers=2)
-    expected = plainly(config, painter.generator, window, 9)
-    apart = np.abs(got.astype(int) - expected.astype(int))
-    assert apart.max() <= 1
-    assert (apart.max(axis=2) > 0).mean() <= 1e-4
+# Bytes
 
 
 def test_bfloat16_is_the_same_picture_but_for_rounding() -> None:

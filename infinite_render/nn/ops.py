@@ -38,9 +38,9 @@ def spread_tent(x: Tensor) -> Tensor:
     return tent_kernel(4.0).to(x).expand(x.shape[1], 1, 3, 3)
 
 
-def blur(x: Tensor) -> Tensor:
-    """[1,2,1] x [1,2,1] / 4 on every channel: [N,C,h,w] -> [N,C,h-2,w-2]."""
-    return F.conv2d(x, spread_tent(x), groups=x.shape[1])
+def blur(x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[1,2,1] x [1,2,1] / 4 on every channel, plus bias [C]: [N,C,h,w] -> [N,C,h-2,w-2]."""
+    return F.conv2d(x, spread_tent(x), bias, groups=x.shape[1])
 
 
 def skip_up(x: Tensor) -> Tensor:
@@ -48,12 +48,12 @@ def skip_up(x: Tensor) -> Tensor:
     return F.conv_transpose2d(x, spread_tent(x), stride=2, padding=1, groups=x.shape[1])
 
 
-def up_conv(x: Tensor, weight: Tensor) -> Tensor:
+def up_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Transposed 3x3 convolution of stride 2, cropped by 1, blurred: [N,I,n,n] -> [N,O,2n-3,2n-3].
 
-    `weight` is [O,I,3,3] as for a plain convolution.
+    `weight` is [O,I,3,3] as for a plain convolution, `bias` [O] comes last.
     """
-    return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1))
+    return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2, padding=1), bias)
 
 
 def center_crop(x: Tensor, height: int, width: int) -> Tensor:
@@ -97,9 +97,13 @@ class Mapping(nn.Module):
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled by a style, without padding.
 
-    Scaling the activations, not the weights, keeps one plain convolution for the whole batch; the
-    demodulation `rsqrt(sum (w s)^2 + 1e-8)` is then a factor per output channel: one product of s^2
-    with the summed squared weights, exact also where the style varies by location.
+    In a batch the activations are scaled, not the weights: one plain convolution for all pictures;
+    the demodulation `rsqrt(sum (w s)^2 + 1e-8)` is then a factor per output channel, one product of
+    s^2 with the summed squared weights, exact also where the style varies by location. One picture
+    has its style folded into the weights, as rendering has it: the same sums, in the same order.
+
+    What is demodulated goes into a leaky ReLU and carries its gain, sqrt(2): sqrt(2) * lrelu(y) =
+    lrelu(sqrt(2) y).
     """
 
     def __init__(
@@ -123,14 +127,30 @@ class ModulatedConv(nn.Module):
         """[O,I,k,k] with the equalised gain in it."""
         return self.weight * self.gain
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x [N,I,h,w], style vector w [N,D] -> [N,O,h',w']."""
+    def folded_weight(self, w: Tensor) -> Tensor:
+        """[O,I,k,k] for one style vector w [D]: scaled by it and demodulated, with every gain."""
+        style: Tensor = self.modulation(w[None])[0]  # [I]
+        weight = self.scaled_weight() * style[None, :, None, None]
+        if self.demodulate:
+            squares = weight.square().sum(dim=(1, 2, 3), keepdim=True)
+            weight = weight * torch.rsqrt(squares + 1e-8) * SQRT2
+        return weight
+
+    def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x [N,I,h,w], style vectors w [N,D], bias [O] -> [N,O,h',w']."""
+        bias = None if bias is None else bias.to(x.dtype)
+        if len(x) == 1:
+            x = x.contiguous(memory_format=torch.channels_last)
+            return self._convolve(x, self.folded_weight(w[0]), bias)
         style = self.modulation(w)  # [N,I]
         weight = self.scaled_weight()
-        y = x * style[:, :, None, None].to(x.dtype)
-        y = up_conv(y, weight.to(x.dtype)) if self.up else F.conv2d(y, weight.to(x.dtype))
+        y = self._convolve(x * style[:, :, None, None].to(x.dtype), weight, None)
         if self.demodulate:
             squares = weight.square().sum(dim=(2, 3))  # [O,I]
-            factor = torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N,O]
+            factor = SQRT2 * torch.rsqrt(style.square() @ squares.t() + 1e-8)  # [N,O]
             y = y * factor[:, :, None, None].to(y.dtype)
-        return y
+        return y if bias is None else y + bias[:, None, None]
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        weight = weight.to(x.dtype)
+        return up_conv(x, weight, bias) if self.up else F.conv2d(x, weight, bias)

@@ -8,9 +8,10 @@ noise here.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.nn.ops import ModulatedConv, activate, center_crop
+from infinite_render.nn.ops import SLOPE, SQRT2, ModulatedConv, center_crop
 
 COORDINATES = 3
 
@@ -24,7 +25,7 @@ class StructureLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_dim))
 
     def forward(self, x: Tensor, z_global: Tensor) -> Tensor:
-        return activate(self.conv(x, z_global) + self.bias[:, None, None].to(x.dtype))
+        return F.leaky_relu(self.conv(x, z_global, self.bias * SQRT2), SLOPE)
 
 
 class StructureSynthesizer(nn.Module):

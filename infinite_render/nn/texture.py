@@ -2,7 +2,7 @@
 
 `blocks` times an upsampling convolution and a convolution, n -> 2n - 5 per block; after each block
 a ToRGB is added to the running RGB. Every convolution adds its own noise channel, read from its own
-lattice. Order in a layer: convolution, noise, bias, activation. Convolution i reads style i, the
+lattice. Order in a layer: convolution, bias, noise, activation. Convolution i reads style i, the
 ToRGB of block b style 2b + 3, the last one style 2 * blocks.
 """
 
@@ -14,11 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.nn.ops import Mapping, ModulatedConv, activate, center_crop, skip_up
+from infinite_render.nn.ops import (
+    SLOPE,
+    SQRT2,
+    Mapping,
+    ModulatedConv,
+    center_crop,
+    skip_up,
+)
 
 
 class TextureLayer(nn.Module):
-    """Modulated convolution, plus strength * z_n, bias, activation."""
+    """Modulated convolution, plus bias, strength * z_n, activation."""
 
     def __init__(
         self, in_dim: int, out_dim: int, style_dim: int, *, up: bool = False, padding: bool = False
@@ -31,13 +38,14 @@ class TextureLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """noise [N,1,h',w'] of the layer's own lattice; None draws it from torch's generator."""
-        y: Tensor = self.conv(F.pad(x, (1, 1, 1, 1)) if self.padding else x, w)
+        x = F.pad(x, (1, 1, 1, 1)) if self.padding else x
+        y: Tensor = self.conv(x, w, self.bias * SQRT2)
         if self.padding and self.conv.up:
             y = y[:, :, 1:, 1:]  # indices -1 .. 2n - 1 -> 0 .. 2n - 1
         if noise is None:
             noise = torch.randn(y.shape[0], 1, *y.shape[2:], device=y.device)
-        y = y + (self.noise_strength * noise).to(y.dtype)
-        return activate(y + self.bias[:, None, None].to(y.dtype))
+        y = y + (self.noise_strength * SQRT2 * noise).to(y.dtype)
+        return F.leaky_relu(y, SLOPE)
 
 
 class ToRGB(nn.Module):

@@ -152,7 +152,7 @@ def fold(
 ) -> PlainConv:
     """Fold a modulated convolution, its style [D], bias [O] and activation gain (float32)."""
     strength = None if noise_strength is None else (noise_strength * SQRT2).expand(len(bias))
-    return plain_conv(_modulated(conv, style) * SQRT2, bias * SQRT2, strength, conv.up, dtype)
+    return plain_conv(conv.folded_weight(style), bias * SQRT2, strength, conv.up, dtype)
 
 
 def plain_conv(
@@ -168,15 +168,6 @@ def plain_conv(
         noise_strength=noise_strength,
         up=up,
     )
-
-
-def _modulated(conv: ModulatedConv, style: Tensor) -> Tensor:
-    """w'_oi = w_oi s_i / sqrt(sum_i (w_oi s_i)^2 + 1e-8), [O,I,k,k] float32."""
-    scale: Tensor = conv.modulation(style[None])[0]  # [I]
-    weight = conv.scaled_weight() * scale[None, :, None, None]
-    if conv.demodulate:
-        weight = weight * torch.rsqrt(weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8)
-    return weight
 
 
 def compile_structure(
@@ -197,7 +188,7 @@ def compile_texture(
         return fold(part.conv, style, part.bias, part.noise_strength, dtype)
 
     def rgb(part: ToRGB, style: Tensor) -> PlainRGB:
-        weight = _modulated(part.conv, style).to(dtype)
+        weight = part.conv.folded_weight(style).to(dtype)
         return PlainRGB(
             weight.contiguous(memory_format=torch.channels_last), part.bias[:, None, None].clone()
         )
