@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -46,7 +47,8 @@ except ImportError:  # Windows has no flock; there, two runs into one store are 
     fcntl = None  # type: ignore[assignment]
 
 Pixels = NDArray[np.uint8]
-BLOCKS_AT_ONCE = 4
+READERS = 2  # threads that read a wide window
+BLOCKS_AT_ONCE = 2  # what each of them holds beside the window itself
 
 
 class Block(NamedTuple):
@@ -156,10 +158,15 @@ class CanvasStore:
         # A few blocks at a time, or a wide window would be held twice.
         step = BLOCKS_AT_ONCE * self.block_px
         edges = [x0, *range(x0 // step * step + step, x0 + width, step), x0 + width]
-        for left, right in pairwise(edges):
+
+        def read_part(part: tuple[int, int]) -> None:
+            left, right = part
             planes = self.read_planes(y0, left, height, right - left, level)
             for channel in range(3):
                 pixels[:, left - x0 : right - x0, channel] = planes[channel]
+
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(read_part, pairwise(edges)))  # a list, to raise what a part raised
         return pixels
 
     def read_planes(self, y0: int, x0: int, height: int, width: int, level: int = 0) -> Pixels:
