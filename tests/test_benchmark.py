@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from small_models import random_model
+from small_models import SMALL_DETAIL, random_model
 
 from infinite_render.benchmark import TimedLatents, _convolutions, benchmark
 from infinite_render.fields.latents import SeededLatents
@@ -20,9 +20,10 @@ def test_the_figures_hang_together() -> None:
     assert min(figures["waste"], figures["arithmetic"], figures["noise"]) > 0
 
 
-def test_the_bound_runs_every_product_a_block_needs() -> None:
-    scene = Scene(random_model(), precision="float32")
-    plan = scene.plan(0)
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_the_bound_runs_every_product_a_block_needs(depth: int) -> None:
+    scene = Scene(random_model(detail=SMALL_DETAIL), precision="float32")
+    plan = scene.plan(depth)
     macs = 0
     for layer, (_, channels, height, width), count in _convolutions(scene, plan):
         taps = layer.weight.shape[2] ** 2

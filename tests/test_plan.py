@@ -80,14 +80,14 @@ def test_the_ideal_is_what_a_growing_block_comes_to() -> None:
     assert ideal == pytest.approx(per_cell / config.stride**2, rel=1e-4)
 
 
-PIECES = {0: (512, 512), 1: (512, 512), 2: (512, 1024), 3: (512, 1024), 4: (512, 1024)}
+PIECES = {0: (512, 512), 1: (512, 512), 2: (2048, 1024), 3: (1024, 1024), 4: (1024, 1024)}
 
 
 @pytest.mark.parametrize("depth", range(9))
 def test_the_default_model_wastes_little_at_any_depth(depth: int) -> None:
     plan = BlockPlan(GeneratorConfig(), RenderConfig(), DetailConfig(), depth)
     assert 1 < plan.waste <= 1.10
-    assert plan.piece_px == PIECES.get(depth, (512, 512))
+    assert plan.piece_px == PIECES.get(depth, (1024, 512))
 
 
 def test_the_default_model_is_sized_for_a_cpu() -> None:
@@ -117,7 +117,7 @@ def test_the_contract_holds_in_pieces_of_several_cells(
     climber = random_model(detail=SMALL_DETAIL)
     monkeypatch.setattr(planned, "MOST_WASTE", {1: 1.65, 3: 1.9}[depth])
     wide = Scene(climber, precision="float32")
-    assert wide.plan(depth).piece_px == {1: (64, 128), 3: (128, 128)}[depth]
+    assert wide.plan(depth).piece_px == {1: (128, 64), 3: (128, 128)}[depth]
     whole = wide.render(-100, 30, 256, 200, depth=depth, workers=3)
     part = Scene(climber, precision="float32").render(-73, 63, 129, 65, depth=depth)
     assert np.array_equal(part, whole[27:156, 33:98])

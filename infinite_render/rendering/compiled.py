@@ -31,6 +31,7 @@ from infinite_render.nn.scale import keep_low_pass
 from infinite_render.nn.structure import StructureLayer, StructureSynthesizer
 from infinite_render.nn.texture import TextureBlock, TextureLayer, ToRGB
 from infinite_render.rendering.fused import conv_leaky
+from infinite_render.rendering.strips import strips
 
 NoiseReader = Callable[[int, int, int], Tensor]
 """(layer, height, width) -> noise float32 [height, width]: the sizes the layer has computed."""
@@ -126,15 +127,24 @@ class CompiledDetail:
     RGB float32 [3,h,w] and noise float32 [h,w] -> [3,2h-29,2w-29] (three low layers).
     """
 
-    layers: tuple[PlainConv, ...]
+    layers: tuple[PlainConv, ...]  # those at low resolution, the upsampling one, one at high
     to_rgb: PlainRGB
 
     def __call__(self, rgb: Tensor, noise: Tensor) -> Tensor:
         x = torch.cat([rgb, noise[None]])[None]
         x = x.to(self.to_rgb.weight.dtype, memory_format=torch.channels_last)
-        for layer in self.layers:
+        for layer in self.layers[:-2]:
             x = layer(x, None)
-        return keep_low_pass(rgb[None], self.to_rgb(x)[None])[0]
+        return keep_low_pass(rgb[None], self._painted(x)[None])[0]
+
+    def _painted(self, x: Tensor) -> Tensor:
+        """What the layers of high resolution paint on features [1,C,n,m]: [3,2n-5,2m-5]."""
+        up, high = self.layers[-2:]
+        painted = torch.empty(3, 2 * x.shape[2] - 5, 2 * x.shape[3] - 5, device=x.device)
+        for low, rows in strips(x.shape[2]):
+            y = up(x[:, :, low], None)[:, :, : rows.stop - rows.start + 2]
+            painted[:, rows] = self.to_rgb(high(y, None))
+        return painted
 
 
 def _noise_of(

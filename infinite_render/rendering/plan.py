@@ -33,10 +33,12 @@ from infinite_render.geometry import (
     windows_given,
 )
 from infinite_render.nn.detail import GIVEN_CHANNELS
+from infinite_render.rendering.strips import strips
 
 PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any depth
 MOST_WASTE = 1.10  # arithmetic of a block over that of the same pixels without borders
-_PIECES_CELLS = ((1, 1), (1, 2), (2, 2))  # high and wide: small ones stay in the cache
+# High and wide: small ones stay in the cache, and high ones are cut into narrow strips.
+_PIECES_CELLS = ((1, 1), (2, 1), (2, 2), (4, 2))
 COORDINATE_CHANNELS = 3
 
 
@@ -227,8 +229,19 @@ class BlockPlan:
         total = self.structure_macs(self.latent_window(windows[0]))
         for level, window in enumerate(windows[1:]):
             for tile in pieces(window, *piece_px):
-                total += self.stage_macs(level, window_needed(self.stage(level), tile))
+                given = window_needed(self.stage(level), tile)
+                total += self.stage_macs(level, given) + self._repeated_macs(level, given)
         return total
+
+    def _repeated_macs(self, level: int, given: Window) -> float:
+        """What the strips of a step's high resolution compute more than once."""
+        if level == 0:
+            return 0.0
+        config = self.detail
+        assert config is not None
+        low = windows_given(self.step, given)[config.low_layers]
+        rows: int = sum(read.stop - read.start for read, _ in strips(low.height)) - low.height
+        return 9.0 * config.low_dim * config.up_dim * rows * low.width
 
     @cached_property
     def ideal_macs_per_px(self) -> float:
