@@ -107,7 +107,10 @@ def test_a_line_comes_now_and_then(
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
     console.follow(painting(kept_px=1_000_000))
     assert capsys.readouterr().err.splitlines() == [
-        f"painting: {mpx}.0 of 10.0 Mpx, 1.0 Mpx kept" for mpx in (1, 4, 7, 10)
+        "painting: 1.0 of 10.0 Mpx, 1.0 Mpx kept",
+        "painting: 4.0 of 10.0 Mpx, 1.0 Mpx kept, 0.143 Mpx/s, 00:42 left",
+        "painting: 7.0 of 10.0 Mpx, 1.0 Mpx kept, 0.143 Mpx/s, 00:21 left",
+        "painting: 10.0 of 10.0 Mpx, 1.0 Mpx kept, 0.143 Mpx/s, 00:00 left",
     ]
 
 

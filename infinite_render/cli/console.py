@@ -148,10 +148,11 @@ class _Silent:
 
 
 class _Plain(_Silent):
-    """A line when a phase begins, and then one now and then."""
+    """A line when a phase begins, and then one now and then, with the rate since it began."""
 
     def __init__(self) -> None:
         self._phase, self._next_s = "", 0.0
+        self._began_s, self._began_at = 0.0, 0.0
 
     def draw(self, step: Step) -> None:
         if step.line:
@@ -159,10 +160,23 @@ class _Plain(_Silent):
         now = time.monotonic()
         if not step.total or (step.phase == self._phase and now < self._next_s):
             return
-        self._phase, self._next_s = step.phase, now + PLAIN_EVERY_S
+        if step.phase != self._phase:
+            self._phase, self._began_s, self._began_at = step.phase, now, step.done
+        self._next_s = now + PLAIN_EVERY_S
         kept = f", {step.kept:.1f} {step.unit} kept" if step.kept else ""
         beside = f" ({step.beside})" if step.beside else ""
-        notice(f"{step.phase}: {_of(step)}{kept}{beside}")
+        notice(f"{step.phase}: {_of(step)}{kept}{self._pace(step, now)}{beside}")
+
+    def _pace(self, step: Step, now: float) -> str:
+        """Rate and time left, once there is something to tell them from."""
+        from tqdm import tqdm
+
+        done, took_s = step.done - self._began_at, now - self._began_s
+        if done <= 0 or took_s <= 0:
+            return ""
+        left = tqdm.format_interval(took_s * (step.total - step.done) / done)
+        rate = f"{done / took_s:.3g} {step.unit}".rstrip()
+        return f", {rate}/s, {left} left"
 
 
 class _Bar(_Silent):
