@@ -27,11 +27,10 @@ from infinite_render.nn.detail import build_detail
 from infinite_render.rendering.canvas import (
     Canvas,
     Progress,
-    is_painted,
     paint_canvas,
-    prepare,
     stream_blocks,
 )
+from infinite_render.rendering.preparation import is_painted, prepare
 from infinite_render.rendering.recipe import read_recipe
 from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store

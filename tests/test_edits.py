@@ -15,7 +15,8 @@ from infinite_render.fields.reseeded import Reseed, ReseededLatents, reseed_box
 from infinite_render.fields.shapes import Disc, Shapes
 from infinite_render.fields.styles import OneStyle, Style
 from infinite_render.geometry import Window
-from infinite_render.rendering.canvas import Canvas, paint_canvas, prepare
+from infinite_render.rendering.canvas import Canvas, paint_canvas
+from infinite_render.rendering.preparation import prepare
 from infinite_render.rendering.scene import Picture, Scene
 from infinite_render.rendering.store import open_store
 

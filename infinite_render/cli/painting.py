@@ -59,13 +59,21 @@ def paint(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bool =
 
     by_height says that the depth was chosen by the height of the canvas.
     """
-    from infinite_render.rendering.canvas import paint_canvas, prepare, store_of
+    from infinite_render.rendering.canvas import paint_canvas, store_of
+    from infinite_render.rendering.preparation import prepare
 
     quiet: bool = given["quiet"]
     _warn_of_slowness(canvas, quiet)
-    where = {"store_path": given["store"], "compression": given["compression"]}
+    where = {
+        "store_path": given["store"],
+        "compression": given["compression"],
+        "workers": given["workers"] or cores(),
+    }
     if not prepare(canvas, out, overwrite=given["overwrite"], **where):
-        line = f"{out} is this picture already; --overwrite paints it again"
+        line = (
+            f"{out} is this picture already, and keeps its compression and quality; "
+            "--overwrite paints it again"
+        )
         console.summary(line, quiet=quiet)
         return
     began = time.monotonic()
@@ -77,7 +85,6 @@ def paint(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bool =
             paint_canvas(
                 canvas,
                 out,
-                workers=given["workers"] or cores(),
                 quality=given["quality"],
                 pixel_size_um=given["pixel_size"],
                 **where,
@@ -102,19 +109,15 @@ def tell_plan(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bo
     """Print what painting would take."""
     from infinite_render.rendering.estimate import estimate_canvas
     from infinite_render.rendering.exports import FORMS
-    from infinite_render.rendering.targets import check_target, free_bytes, human_bytes
+    from infinite_render.rendering.preparation import check
+    from infinite_render.rendering.targets import free_bytes, human_bytes
 
     _warn_of_slowness(canvas, given["quiet"])
     workers = given["workers"] or cores()
-    check_target(out, 0, overwrite=True)
+    where = {"store_path": given["store"], "compression": given["compression"], "workers": workers}
+    ready = check(canvas, out, overwrite=given["overwrite"], **where)
     with kept_on_stop("stopped; a plan writes nothing"):
-        plan = estimate_canvas(
-            canvas,
-            out,
-            store_path=given["store"],
-            workers=workers,
-            compression=given["compression"],
-        )
+        plan = estimate_canvas(canvas, out, anew=ready.stale_store is not None, **where)
     _, _, height, width = canvas.window
     size, recipe = canvas.scene.block_px, canvas.scene.model.recipe
     rows: list[tuple[str, object]] = [

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from infinite_render.errors import InfrenderError, UnreadableBlocks, UsageError
+from infinite_render.errors import UnreadableBlocks, UsageError
 from infinite_render.geometry import Window
 from infinite_render.rendering.bands import Bands
 from infinite_render.rendering.edits import adopt, blocks_reached, edited_cells
@@ -29,11 +29,9 @@ from infinite_render.rendering.exports import (
     STORE,
     check_form,
     open_sink,
-    plan_bytes,
 )
 from infinite_render.rendering.levels import build_above, catch_up
-from infinite_render.rendering.pyramid import check_compression
-from infinite_render.rendering.recipe import PictureRecipe, read_recipe
+from infinite_render.rendering.recipe import PictureRecipe
 from infinite_render.rendering.scene import Picture, Scene, check_window
 from infinite_render.rendering.store import (
     CanvasStore,
@@ -42,7 +40,6 @@ from infinite_render.rendering.store import (
     open_or_create,
     open_store,
 )
-from infinite_render.rendering.targets import check_target
 from infinite_render.rendering.workers import SingleThreads
 
 CHUNK_PX = 512
@@ -102,16 +99,26 @@ class Canvas:
         if self.edits_of(path):
             with open_store(path, "r+") as store:
                 self._adopt(store)
-        block_px = self.scene.block_px
         return open_or_create(
             path,
             self.window.height,
             self.window.width,
-            block_px=block_px,
-            chunk_px=min(CHUNK_PX, block_px),
+            block_px=self.scene.block_px,
+            chunk_px=min(CHUNK_PX, self.scene.block_px),
             identity=self.recipe.store_identity,
             pixel_size_um=pixel_size_um,
         )
+
+    def check_store(self, path: Path) -> None:
+        """Raise IdentityMismatch where the store at `path` is of another picture, local edits too.
+
+        Nothing is written.
+        """
+        with open_store(path) as store:
+            block_px = self.scene.block_px
+            store.check_same(
+                *self.window[2:], block_px, min(CHUNK_PX, block_px), self.recipe.store_identity
+            )
 
     def edits_of(self, path: Path) -> list[Window]:
         """The boxes of cells in which alone the store at `path` shows another picture; or none."""
@@ -282,61 +289,3 @@ def _in_flight(
 def _area(store: CanvasStore, block: tuple[int, int]) -> int:
     _, _, height, width = store.box(*block)
     return height * width
-
-
-def prepare(
-    canvas: Canvas,
-    out: Path,
-    *,
-    store_path: Path | None = None,
-    overwrite: bool = False,
-    compression: str = DEFAULT_COMPRESSION,
-) -> bool:
-    """Check, before anything is written, that `out` can be painted; False when it already is.
-
-    `overwrite` removes what stands in the way: the target, and a store of another picture, but not
-    one that differs from the target's by local edits alone.
-    Raises OutputError (form, place, permission, disk, a target that is not this picture) or
-    IdentityMismatch (a store of another picture).
-    """
-    height, width = canvas.window[2:]
-    form = check_form(out, height, width)
-    if form is STORE and store_path is not None:
-        raise UsageError(f"--store {store_path} is of no use: {out} is the store itself; leave it")
-    if form is not STORE:
-        check_compression(compression)
-    path = store_of(out, store_path)
-    if not overwrite and form is not STORE and is_painted(canvas, out):
-        return False
-    share_left = 1.0
-    if path.exists():
-        with open_store(path) as store:  # a StoreError where it is none of ours: never removed
-            share_left = _share_left(store)
-        edited = bool(canvas.edits_of(path))
-        if overwrite and not (edited and form is not STORE):
-            discard_store(path)
-            share_left = 1.0
-        elif not edited:
-            canvas.open_store(path).close()
-    need = share_left * plan_bytes(STORE, height, width)
-    if store_path is not None and not path.exists():
-        check_target(path, int(need))
-    if form is STORE:
-        check_target(out, int(need), overwrite=True)
-    else:
-        need += plan_bytes(form, height, width, compression)
-        check_target(out, int(need), overwrite=overwrite)
-    return True
-
-
-def _share_left(store: CanvasStore) -> float:
-    rows, columns = store.grid()
-    return len(store.blocks_left()) / (rows * columns)
-
-
-def is_painted(canvas: Canvas, out: Path) -> bool:
-    """Whether the file `out` is this very canvas, painted to the end by an earlier run."""
-    try:
-        return out.exists() and read_recipe(out) == canvas.recipe
-    except InfrenderError:
-        return False

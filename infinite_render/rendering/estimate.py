@@ -62,8 +62,9 @@ def estimate_canvas(
     workers: int = 1,
     compression: str = DEFAULT_COMPRESSION,
     measure: bool = True,
+    anew: bool = False,
 ) -> Estimate:
-    """Plan a canvas painted to `out`; nothing is written.
+    """Plan a canvas painted to `out`; nothing is written. `anew` counts no block of its store.
 
     `measure` paints a few cells of the canvas, for about a second, to tell the time. Raises
     OutputError for a form that cannot hold it, StoreError for a damaged store.
@@ -75,7 +76,7 @@ def estimate_canvas(
     blocks = math.ceil(height / size) * math.ceil(width / size)
     left = blocks
     path = store_of(out, store_path)
-    if path.exists():
+    if path.exists() and not anew:
         with open_store(path) as store:
             left = len(store.blocks_left())
     seconds = None

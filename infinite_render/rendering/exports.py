@@ -82,7 +82,11 @@ class Progress(NamedTuple):
 
 
 def check_form(path: Path, height: int, width: int) -> Form:
-    """The form that the name asks for. Raises OutputError where it is unknown or too small."""
+    """The form that the name asks for.
+
+    Raises OutputError where it is unknown or too small, or where another's files would be lost: the
+    tiles of a .dzi have a directory of their own.
+    """
     form = FORMS.get(path.suffix.lower())
     if form is None:
         known = ", ".join(FORMS)
@@ -91,9 +95,24 @@ def check_form(path: Path, height: int, width: int) -> Form:
             f" choose from {known}{nearest(path.suffix.lower(), FORMS)}"
         )
     if max(height, width) > form.longest_px:
+        fitting = [
+            name
+            for name in (".tif", ".dzi", ".zarr")
+            if max(height, width) <= FORMS[name].longest_px
+        ]
         raise OutputError(
             f"{path}: {form.name} holds at most {form.longest_px} px a side, and this is "
-            f"{width} x {height} (width x height); choose .tif, .dzi or .zarr"
+            f"{width} x {height} (width x height); "
+            f"choose {' or '.join(fitting) or 'a smaller size'}"
+        )
+    if (
+        form is DEEP_ZOOM
+        and tiles_of(path).exists()
+        and not (tiles_of(path) / RECIPE_FILE).exists()
+    ):
+        raise OutputError(
+            f"{path}: its tiles would go to {tiles_of(path)}, which infrender did not write; "
+            "choose another name, or move that away"
         )
     return form
 

@@ -11,11 +11,14 @@ Spaces, all (y, x): px of a level. Level l + 1 is ceil(level l / 2), down to 512
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
+
+from infinite_render.errors import IdentityMismatch
 
 ATTRIBUTE = "infrender"
 SMALLEST_PX = 512  # the last level is the first that is no longer than this
@@ -106,6 +109,18 @@ def differences(has: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str,
             yield from differences(there, here, f"{key}.{name}" if key else str(name))
     elif _plain(has) != _plain(asked):
         yield key, _said(has), _said(asked)
+
+
+def check_same(path: Path, has: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise IdentityMismatch where the store at `path` has other values: which, and both."""
+    found = list(differences(has, asked))
+    if found:
+        said = ", ".join(f"{key} is {old} there, {new} here" for key, old, new in found[:3])
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise IdentityMismatch(
+            f"{path} holds another picture: {said}{more}; "
+            "give the same values to go on with it, choose another name, or --overwrite"
+        )
 
 
 def _said(value: Any) -> str:

@@ -34,8 +34,8 @@ from infinite_render.files import partial_name, sync_file
 from infinite_render.rendering.layout import (
     ATTRIBUTE,
     KEPT_EMPTY,
+    check_same,
     create_arrays,
-    differences,
     level_shapes,
 )
 from infinite_render.rendering.shards import DurableStore, is_intact, is_whole
@@ -98,6 +98,14 @@ class CanvasStore:
             os.close(self._lock)
             self._lock = None
         self.writable = False
+
+    def check_same(
+        self, height: int, width: int, block_px: int, chunk_px: int, identity: dict[str, Any]
+    ) -> None:
+        """Raise IdentityMismatch where this is the store of another picture."""
+        asked = {"height": height, "width": width, "block_px": block_px, "chunk_px": chunk_px}
+        has = {key: getattr(self, key) for key in asked}
+        check_same(self.path, has | self.identity, asked | identity)
 
     @property
     def levels(self) -> int:
@@ -352,17 +360,11 @@ def open_or_create(
             pixel_size_um=pixel_size_um,
         )
     store = open_store(path, "r+")
-    asked = {"height": height, "width": width, "block_px": block_px, "chunk_px": chunk_px}
-    has = {key: getattr(store, key) for key in asked}
-    found = [*differences(has, asked), *differences(store.identity, identity)]
-    if found:
+    try:
+        store.check_same(height, width, block_px, chunk_px, identity)
+    except IdentityMismatch:
         store.close()
-        said = ", ".join(f"{key} is {old} there, {new} here" for key, old, new in found[:3])
-        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
-        raise IdentityMismatch(
-            f"{path} holds another picture: {said}{more}; "
-            "give the same values to go on with it, choose another name, or --overwrite"
-        )
+        raise
     return store
 
 
