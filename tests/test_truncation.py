@@ -46,7 +46,8 @@ def test_between_the_latents_lie_on_the_line_to_the_mean() -> None:
     generator = random_generator(SMALL)
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     ends = [Truncation(generator, psi).latents(z)[1] for psi in (0.0, 1.0)]
-    _, between = Truncation(generator, 0.25).latents(z)
+    z_global, between = Truncation(generator, 0.25).latents(z)
+    torch.testing.assert_close(z_global, 0.5 * z)
     torch.testing.assert_close(between, torch.lerp(ends[0], ends[1], 0.25))
 
 
