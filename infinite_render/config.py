@@ -22,6 +22,8 @@ from infinite_render.geometry import MARGIN_CELLS, first_px_of_cell, texture_out
 
 MOST_CHANNELS = 2**16  # what the noise field has, too
 MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
+MOST_CELLS = 2**20  # of the coordinate grid, and of a training patch
+MOST_BLOCK_PX = 2**14  # structure for a whole block is held at once
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class GeneratorConfig:
             )
         if self.patch_cells <= (0 if self.padding else MARGIN_CELLS):
             raise RecipeError(f"patch_cells = {self.patch_cells} must be over {MARGIN_CELLS}")
+        _check_most(self, ("patch_cells", "start_rows", "period_cells"), MOST_CELLS)
         if self.structure_layers < 0 or self.structure_radius < 0:
             raise RecipeError("structure_layers and structure_radius must be 0 or more")
         if self.structure_layers == 0 and self.structure_dim != self.local_dim:
@@ -122,6 +125,15 @@ class DetailConfig:
     def __post_init__(self) -> None:
         if min(self.low_dim, self.low_layers, self.up_dim, self.high_dim, self.zooms) < 1:
             raise RecipeError(f"sizes of the detail ladder must be positive, got {self}")
+        _check_most(self, ("low_dim", "up_dim", "high_dim"), MOST_CHANNELS)
+        _check_most(self, ("low_layers", "zooms"), MOST_LAYERS)
+
+
+def _check_most(sizes: object, names: tuple[str, ...], most: int) -> None:
+    """RecipeError for the first of the fields called `names` that is over `most`."""
+    for name in names:
+        if (value := getattr(sizes, name)) > most:
+            raise RecipeError(f"{name} = {value} must be {most} at most")
 
 
 def check_truncation(psi: float) -> float:
@@ -160,6 +172,10 @@ class ModelRecipe:
     )  # images shown, data, recipe; for the reader
 
     def __post_init__(self) -> None:
+        if self.render.block_px > MOST_BLOCK_PX:  # here: a plan alone may be reckoned for any block
+            raise RecipeError(
+                f"render.block_px = {self.render.block_px} must be {MOST_BLOCK_PX} at most"
+            )
         if self.render.cell_px % self.generator.stride:
             raise RecipeError(
                 f"render.cell_px = {self.render.cell_px} must be a multiple of the "
@@ -200,7 +216,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     else:
         expected = hint
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise RecipeError(f"{where} is a whole number too large for a float") from None
     if dataclasses.is_dataclass(hint):
         raise RecipeError(f"{where} = {value!r} must be a table")
     if origin is tuple:
@@ -223,7 +242,7 @@ def parse_toml(kind: type[T], text: str, source: str) -> T:
     """Read a dataclass from TOML text; `source` names the file in errors."""
     try:
         return from_dict(kind, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is no TOMLError
         raise RecipeError(f"{source} is not TOML: {error}") from None
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from None

@@ -26,6 +26,7 @@ from infinite_render.training.recipes import TrainRecipe
 from infinite_render.training.runs import CHECKPOINTS, MODEL, RUN, SHEETS
 
 Rows = list[tuple[str, object]]
+_OPENS = re.compile(r"#|[-*+] |\|")  # a heading, a list item, a row of a table
 
 
 def describe(what: str) -> tuple[str, Rows]:
@@ -104,12 +105,29 @@ def affected_px(plan: BlockPlan) -> Span:
 
 
 def _licence(card: Path) -> str:
-    """The first line of a model card that says what the weights may be used for; '' for none."""
+    """The first paragraph of a card that says what the weights may be used for; '' for none."""
     if not card.is_file():
         return ""
-    lines = (line.strip(" -*#") for line in card.read_text("utf-8").splitlines())
-    said = (line for line in lines if re.match(r"weights:", line, re.I) or "licen" in line.lower())
+    parts = _paragraphs(card.read_text("utf-8", "replace"))
+    said = (part for part in parts if re.match(r"weights:", part, re.I) or "licen" in part.lower())
     return next(said, "")
+
+
+def _paragraphs(text: str) -> list[str]:
+    r"""Each paragraph, heading, list item and table row of a Markdown text, on one line.
+
+    >>> _paragraphs("# Sea\n\n- One item\n  in two lines\n- Another")
+    ['Sea', 'One item in two lines', 'Another']
+    """
+    parts: list[str] = []
+    goes_on = False
+    for line in map(str.strip, text.splitlines()):
+        if goes_on and line and not _OPENS.match(line):
+            parts[-1] += f" {line}"
+        elif line:
+            parts.append(line)
+        goes_on = line != "" and not line.startswith("#")
+    return [part.strip(" -*#") for part in parts]
 
 
 def describe_store(path: Path) -> tuple[str, Rows]:

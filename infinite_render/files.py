@@ -1,4 +1,7 @@
-"""Files that appear whole or not at all: written under a temporary name, synced, renamed."""
+"""Files that appear whole or not at all: written under a temporary name, synced, renamed.
+
+And why a file that stands there cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,19 @@ def partial_name(path: Path) -> Path:
     '.b.tif.partial'
     """
     return path.with_name(f".{path.name}.partial")
+
+
+def why_unreadable(path: Path) -> str:
+    """What the system says when `path` is opened for reading: 'Permission denied'; '' if it can be.
+
+    >>> why_unreadable(Path("no such file"))
+    'No such file or directory'
+    """
+    try:
+        with path.open("rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def sync_file(path: Path) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from infinite_render.config import ModelRecipe, format_toml, parse_toml
 from infinite_render.errors import ModelError, nearest
-from infinite_render.files import replace_file
+from infinite_render.files import replace_file, why_unreadable
 from infinite_render.nn.detail import DetailStep, build_detail
 from infinite_render.nn.generator import Generator, build_generator
 
@@ -91,13 +91,17 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; ModelError when it is missing or damaged."""
+    """All tensors of a safetensors file; ModelError when it is missing, unreadable or damaged."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist; the model folder is not whole")
+    if reason := why_unreadable(path):  # safetensors would say that there is no such file
+        raise ModelError(f"{path} cannot be read: {reason}; make it readable, or copy the model")
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is damaged or no safetensors file: {error}") from None
+        raise ModelError(
+            f"{path} is damaged or no safetensors file: {error}; fetch or train it again"
+        ) from None
 
 
 def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:

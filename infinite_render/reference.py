@@ -19,6 +19,7 @@ from torch import Tensor
 
 from infinite_render.config import GeneratorConfig, ModelRecipe
 from infinite_render.errors import ModelError, OutputError
+from infinite_render.files import why_unreadable
 from infinite_render.models import save_model
 from infinite_render.nn.generator import build_generator
 
@@ -32,6 +33,8 @@ _IGNORED = (
     )
 )
 _CODE = re.compile(r"GLOBAL (\S+)")  # in torch's refusal: what the file would have had called
+_NEW_PICKLE = re.compile(r"Unsupported operand 1(?:4\d|5[01])\b")  # opcodes of protocols 4 and 5
+_ZIP, _MAGIC = b"PK\3\4", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save's files, new and old
 _STRUCTURE = re.compile(r"structure_synthesizer\.implicit_model\.conv_stack\.(\d+)\.conv\.(.+)$")
 _MAPPING = re.compile(r"texture_synthesizer\.mapping\.(\d+)\.(weight|bias)$")
 _CONV = re.compile(r"texture_synthesizer\.convs\.(\d+)\.(.+)$")
@@ -173,24 +176,72 @@ def _infer_config(ours: dict[str, Tensor]) -> GeneratorConfig:
 
 
 def read_checkpoint(path: Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """Read a published checkpoint; raises ModelError when it is missing, damaged or holds code."""
+    """Read a published checkpoint.
+
+    Raises ModelError when it is missing, unreadable, damaged, no checkpoint, or holds code.
+    """
+    if path.is_dir():
+        raise ModelError(f"checkpoint {path} is a folder; give the checkpoint file itself")
     if not path.is_file():
-        raise ModelError(f"checkpoint {path} does not exist")
+        raise ModelError(f"checkpoint {path} does not exist; give the path of a file of torch.save")
+    if reason := why_unreadable(path):
+        raise ModelError(f"checkpoint {path} cannot be read: {reason}; make it readable")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle of a damaged file
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # garbage ends torch's unpickler in a dozen ways
-        if not isinstance(error, pickle.UnpicklingError):
-            reason = re.split(r"[.\n]", f"{type(error).__name__}: {error}")[0]
-            raise ModelError(f"checkpoint {path} is damaged or no checkpoint ({reason})") from None
-        if code := _CODE.search(str(error)):
-            raise ModelError(
-                f"checkpoint {path} holds more than tensors ({code[1]}), which could run code, and "
-                f"was not loaded; save its {EMA_KEY!r} alone and import that"
-            ) from None
-        raise ModelError(f"checkpoint {path} is damaged: its pickle breaks off") from None
+        with path.open("rb") as file:
+            head = file.read(4096)
+        raise ModelError(f"checkpoint {path} {_why_refused(error, head)}") from None
     return convert(_ema_state(content, path))
+
+
+def _why_refused(error: Exception, head: bytes) -> str:
+    """What is wrong with a file that begins with `head`, which torch refused with `error`."""
+    is_unpickling = isinstance(error, pickle.UnpicklingError)
+    again = f"save its {EMA_KEY!r} alone"
+    if is_unpickling and (code := _CODE.search(str(error))):
+        return (
+            f"holds more than tensors ({code[1]}), which could run code, and was not loaded; "
+            f"{again} and import that"
+        )
+    if not head:
+        return "is damaged: it is empty; fetch it again"
+    if not _is_of_torch(head):
+        if head[0] == 0x80 and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}:
+            return (
+                "is a plain pickle, which could run code, and was not loaded: it is no file of "
+                f"torch.save; {again} by torch.save and import that"
+            )
+        if _is_text(head):
+            return (
+                "is damaged or no checkpoint: it holds text, perhaps a web page or a pointer in "
+                "place of a download; fetch the checkpoint itself"
+            )
+    if is_unpickling and _NEW_PICKLE.search(str(error)):
+        return (
+            "is damaged, or pickled by protocol 4 or 5, which torch reads only where it may run "
+            f"code; {again} by torch.save with its own protocol, or fetch it again"
+        )
+    if is_unpickling:
+        return "is damaged: its pickle breaks off; fetch it again"
+    reason = re.split(r"[.\n]", f"{type(error).__name__}: {error}")[0]
+    return f"is damaged or no checkpoint ({reason}); fetch it again"
+
+
+def _is_of_torch(head: bytes) -> bool:
+    """Whether a file that begins with `head`, or is cut there, is one of torch.save."""
+    return _ZIP.startswith(head[:4]) or _MAGIC in head[:40] or (b"\x80\2" + _MAGIC).startswith(head)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file that begins with `head` is text: no control characters, any encoding.
+
+    >>> _is_text("<!DOCTYPE html>\\n".encode()), _is_text(b"PK\\3\\4")
+    (True, False)
+    """
+    return all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) and 0x7F not in head
 
 
 def _ema_state(content: object, path: Path) -> Mapping[str, Tensor]:

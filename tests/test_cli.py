@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import pyvips
 from commands import done, everything_in, refused, saved_model, sha256
 
+from infinite_render.errors import RecipeError
 from infinite_render.models import load_model
 from infinite_render.rendering.recipe import read_recipe
 from infinite_render.rendering.scene import Scene
@@ -176,6 +179,34 @@ def test_info_tells_what_a_store_and_a_picture_are(model_folder: Path) -> None:
         assert words in store
     assert "blocks: 6 of 6" in store
     assert "levels: 1" in store
+
+
+def test_info_says_why_a_picture_cannot_be_read(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done("generate", *SIZE, "--model", model_folder, "a.tif")
+    done("generate", *SIZE, "--model", model_folder, "b.dzi")
+    closed = {"a.tif", "c.json", "infrender.json"}  # root may read everything, so the opening fails
+    opened = Path.open
+
+    def open_(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    Path("c.json").write_text("{}")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", open_)
+        for name, file in (
+            ("a.tif", "a.tif"),
+            ("b.dzi", "b_files/infrender.json"),
+            ("c.json", "c.json"),
+        ):
+            with pytest.raises(RecipeError) as caught:
+                read_recipe(Path(name))
+            said = f"{file} cannot be read: Permission denied; make it readable"
+            assert str(caught.value) == said
+    assert "size: 300 x 200" in done("info", "a.tif").stdout
 
 
 def test_info_refuses_what_is_not_ours() -> None:

@@ -14,6 +14,7 @@ from infinite_render.fields.geojson import read_styles
 from infinite_render.fields.shapes import Disc, Polygon
 from infinite_render.fields.styles import Points, Style, StyledPoint
 from infinite_render.models import load_model
+from infinite_render.rendering.plan import PLANE_LIMIT_PX
 from infinite_render.rendering.scene import Scene
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -96,6 +97,14 @@ def test_an_edit_of_a_kept_store_says_what_was_there(model_folder: Path) -> None
     before, after = pixels("plain.png"), pixels("edited.png")
     assert (before != after).any()
     assert np.array_equal(before[:, 600:], after[:, 600:])
+
+
+@pytest.mark.parametrize("number", [2**41 + 1, 10**22 - 1, "9" * 5000])
+def test_a_size_beyond_the_plane_names_the_limit(model_folder: Path, number: object) -> None:
+    size = ("--width", number, "--height", 9)
+    line = refused("generate", *size, "--model", model_folder, "wall.zarr")
+    assert f"--width {number} is not a whole number of pixels, 1 or more and " in line
+    assert f"and {2 * PLANE_LIMIT_PX} at most; try 1024" in line
 
 
 def test_geojson_is_read_in_the_pictures_pixels() -> None:

@@ -162,10 +162,34 @@ def test_a_value_of_another_type_is_refused(text: str, said: str) -> None:
             "render.cell_px = 4 must be a multiple of the 8 px",
         ),
         ("[detail]\nzooms = 0", "must be positive"),
+        (f"[generator]\npatch_cells = {10**23}", f"patch_cells = {10**23} must be 1048576 at most"),
+        ("[generator]\nstart_rows = 1048577", "start_rows = 1048577 must be 1048576 at most"),
+        ("[generator]\nperiod_cells = 1048577", "period_cells = 1048577 must be 1048576 at most"),
+        (
+            "[render]\nblock_px = 512000000",
+            "render.block_px = 512000000 must be 16384 at most",
+        ),
+        ("[render]\ncell_px = 32768\nblock_px = 32768", "block_px = 32768 must be 16384 at most"),
+        ("[render]\ncell_px = 4096\nblock_px = 2048", "must be a multiple of cell_px = 4096"),
+        ("[detail]\nhigh_dim = 65537", "high_dim = 65537 must be 65536 at most"),
+        ("[detail]\nlow_layers = 25", "low_layers = 25 must be 24 at most"),
+        ("[detail]\nzooms = 1000000000", "zooms = 1000000000 must be 24 at most"),
+        (f"[generator]\ncut = {10**400}", "generator.cut is a whole number too large"),
+        (f"[generator]\npatch_cells = {'9' * 5000}", "is not TOML: Exceeds the limit"),
     ],
 )
 def test_a_size_that_makes_no_sense_is_refused(text: str, said: str) -> None:
     refused(said, text)
+
+
+def test_the_largest_sizes_are_allowed() -> None:
+    text = (
+        "[generator]\npatch_cells = 1048576\nstart_rows = 1048576\nperiod_cells = 1048576\n"
+        "[render]\ncell_px = 16384\nblock_px = 16384\n[detail]\nzooms = 24"
+    )
+    recipe = parse_toml(ModelRecipe, text, "model.toml")
+    assert recipe.generator.span_cells == 2**21 - 1
+    assert recipe.render.block_px == 2**14
 
 
 def test_a_whole_number_is_a_float_and_a_list_a_tuple() -> None:

@@ -77,6 +77,30 @@ def test_a_training_run_is_told_by_its_recipe_and_its_log(
     assert "ladder" in str(told["trains"]) or isinstance(recipe, TrainRecipe)
 
 
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (
+            "# a\n\nText.\n\nThe weights are theirs. Their licence is that of its place; it is\n"
+            "not infrender's.\n\nMore.\n",
+            "The weights are theirs. Their licence is that of its place; it is not infrender's.",
+        ),
+        (
+            "# a\n- Weights: CC0,\n  all of\n  them.\n- Sizes: small.\n",
+            "Weights: CC0, all of them.",
+        ),
+        ("# a\nLicence: CC0.\n# b\n", "Licence: CC0."),
+        ("# a\n\nNothing.\n", None),
+    ],
+)
+def test_the_licence_of_a_model_is_told_to_its_end(
+    tmp_path: Path, card: str, said: str | None
+) -> None:
+    folder = saved_model(tmp_path / "free")
+    (folder / "card.md").write_text(card, "utf-8")
+    assert dict(describe(str(folder))[1]).get("licence") == said
+
+
 def test_what_is_not_there_proposes_the_nearest_model() -> None:
     with pytest.raises(ModelError, match="did you mean 'landscape'"):
         describe("landscpe")

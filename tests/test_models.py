@@ -198,6 +198,20 @@ def test_weights_that_are_not_there_are_missed(folder: Path) -> None:
     refused(folder, "model.safetensors does not exist; the model folder is not whole")
 
 
+def test_weights_that_may_not_be_read_say_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "why_unreadable", lambda _: "Permission denied")  # root may read
+    said = refused(folder, "model.safetensors cannot be read: Permission denied; make it readable")
+    assert "damaged" not in said
+    assert "exist" not in said
+
+
+def test_damaged_weights_say_what_to_do(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"half")
+    refused(folder, "is damaged or no safetensors file: .*; fetch or train it again$")
+
+
 def test_a_recipe_that_is_wrong_is_named_with_its_file(folder: Path) -> None:
     recipe = folder / "model.toml"
     text = recipe.read_text()

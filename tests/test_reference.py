@@ -257,6 +257,47 @@ def test_objects_of_other_classes_are_refused_by_name(tmp_path: Path) -> None:
     refused(saved(tmp_path / "a.pt", content), r"\(argparse.Namespace\).*'g_ema' alone")
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_plain_pickle_is_refused_as_one_and_not_run(protocol: int, tmp_path: Path) -> None:
+    ran, path = tmp_path / "ran", tmp_path / "a.pth"
+    path.write_bytes(pickle.dumps({"g_ema": {"a": 1}}, protocol))
+    refused(path, "is a plain pickle, which could run code.*save its 'g_ema' alone by torch.save")
+    path.write_bytes(pickle.dumps({"g_ema": Code(f"touch {ran}")}, protocol))
+    refused(path, "could run code, .*was not loaded.*'g_ema' alone")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_later_protocol_of_pickle_is_named(zipped: bool, tmp_path: Path) -> None:
+    path, content = tmp_path / "a.pth", {"g_ema": argparse.Namespace(lr=1)}
+    torch.save(content, path, pickle_protocol=4, _use_new_zipfile_serialization=zipped)
+    refused(path, "protocol 4 or 5.*save its 'g_ema' alone by torch.save with its own protocol")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!DOCTYPE html>\n<html>",
+        "version https://git-lfs.github.com/spec/v1\nsize 5\n",
+        "hello",
+        '{"a": 1}',
+        "é" * 4000,
+    ],
+)
+def test_text_in_place_of_a_checkpoint_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_text(text, "utf-8")
+    refused(tmp_path / "a.pth", "damaged or no checkpoint: it holds text.*; fetch the checkpoint")
+
+
+def test_what_is_no_file_to_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(tmp_path, "is a folder; give the checkpoint file itself")
+    refused(tmp_path / "nowhere.pth", "does not exist; give the path")
+    (tmp_path / "empty.pth").touch()
+    refused(tmp_path / "empty.pth", "is damaged: it is empty; fetch it again")
+    monkeypatch.setattr("infinite_render.reference.why_unreadable", lambda _: "Permission denied")
+    refused(tmp_path / "empty.pth", "cannot be read: Permission denied; make it readable")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_damaged_checkpoint_is_one_line(zipped: bool, tmp_path: Path) -> None:
     path, drawn = tmp_path / "a.pt", random.Random(1)

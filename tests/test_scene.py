@@ -317,6 +317,37 @@ def test_precisions_and_devices_that_are_not_there_are_refused() -> None:
     assert choose_precision("auto") == native
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        *("cpu:1", "cpu:0", "cpu:zzz", "cpu:", "CPU", "", "auto", "mps", "tpu:0"),
+        *("cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:0:1", "cuda:1.5", "cuda:" + "9" * 5000),
+    ],
+)
+def test_a_device_that_is_none_names_what_is_allowed(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(UsageError, match="is unknown; use cpu or cuda, or cuda:N") as caught:
+        choose_device(device)
+    assert f"--device {device} " in str(caught.value)
+
+
+def test_a_cuda_device_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn = torch.backends.cudnn
+    for name in ("allow_tf32", "deterministic", "benchmark"):  # choosing sets them; put them back
+        monkeypatch.setattr(cudnn, name, getattr(cudnn, name))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [choose_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    with pytest.raises(UsageError, match=r"--device cuda:2 is not there; .* cuda:0 to cuda:1$"):
+        choose_device("cuda:2")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(UsageError, match=r"cuda:1 is not there; this machine has cuda:0$"):
+        choose_device("cuda:1")
+
+
 def test_the_identity_tells_scenes_apart() -> None:
     one = scene().identity()
     assert one == scene().identity()

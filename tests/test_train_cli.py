@@ -150,3 +150,14 @@ def test_the_help_names_the_recipes() -> None:
     told = done("train", "--help").stdout
     assert {"default", "tiny", "paper", "paper-hr", "paper-ur"} <= set(known_recipes())
     assert "tiny" in told
+
+
+@pytest.mark.parametrize("device", ["cpu:1", "cpu:zzz", "tpu"])
+@pytest.mark.parametrize("command", ["train", "train-detail"])
+def test_a_device_that_is_none_is_refused(
+    command: str, device: str, photographs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    line = refused(command, photographs, "--out", out, "--device", device)
+    assert f"--device {device} is unknown; use cpu or cuda, or cuda:N" in line
+    assert not out.exists()

@@ -27,33 +27,44 @@ from infinite_render.errors import UsageError
 Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 _MOST = 2**63 - 1  # where no other limit is: what arithmetic can hold
+_PLANE_PX = 2**41  # from one end of the plane to the other; plan.py is too heavy for a help text
 DEFAULT_MODEL = "landscape"  # as in models.py, which is too heavy for a help text
 
 
 class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone
-    """A whole number within bounds; `unit` and `such_as` go into the words of its error."""
+    """A whole number within bounds; `unit` and `such_as` go into the words of its error.
+
+    Where there is no `most`, `limit` is what can be reckoned with, named to who goes beyond it.
+    """
 
     name = "integer"
 
     def __init__(
-        self, least: int, most: int | None = None, such_as: int = 1, unit: str = ""
+        self,
+        least: int,
+        most: int | None = None,
+        such_as: int = 1,
+        unit: str = "",
+        limit: int = _MOST,
     ) -> None:
-        self.least, self.most, self.such_as = least, most, such_as
+        self.least, self.most, self.such_as, self.limit = least, most, such_as, limit
         self.unit = f" of {unit}" if unit else ""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         allowed = f"{self.least} or more" if self.most is None else f"{self.least}..{self.most}"
-        most = _MOST if self.most is None else self.most
+        most = self.limit if self.most is None else self.most
         try:
             number = int(str(value))
-        except ValueError:
-            number = self.least - 1
-        if not self.least <= number <= most:
-            raise UsageError(
-                f"{_name(param)} {value} is not a whole number{self.unit}, {allowed}; "
-                f"try {self.such_as}"
-            )
-        return number
+        except ValueError:  # no number, or one of more digits than int takes
+            number = most + 1 if str(value).isdecimal() else self.least - 1
+        if self.least <= number <= most:
+            return number
+        if number > most and self.most is None:
+            allowed += f" and {most} at most"
+        raise UsageError(
+            f"{_name(param)} {value} is not a whole number{self.unit}, {allowed}; "
+            f"try {self.such_as}"
+        )
 
 
 class Pair(click.ParamType):  # type: ignore[type-arg]
@@ -98,7 +109,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-SIZE = Whole(1, such_as=1024, unit="pixels")
+SIZE = Whole(1, such_as=1024, unit="pixels", limit=_PLANE_PX)
 model_option = option(
     "--model",
     default=DEFAULT_MODEL,

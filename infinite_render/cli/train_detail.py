@@ -59,11 +59,13 @@ def train_detail(
     from infinite_render.config import parse_toml
     from infinite_render.errors import RecipeError
     from infinite_render.models import load_model
+    from infinite_render.rendering.workers import choose_device
     from infinite_render.training import events
     from infinite_render.training.detail import install_detail
     from infinite_render.training.detail import train_detail as run
     from infinite_render.training.detail_recipe import DetailRecipe
 
+    place = torch.device(choose_device(device))
     chosen = DetailRecipe()
     if recipe is not None:
         if not recipe.is_file():
@@ -79,7 +81,7 @@ def train_detail(
                 chosen,
                 out,
                 base=base,
-                device=torch.device(device),
+                device=place,
                 allow_changed_data=allow_changed_data,
                 should_stop=should_stop,
             ),

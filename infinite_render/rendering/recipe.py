@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from infinite_render.errors import RecipeError
+from infinite_render.files import why_unreadable
 from infinite_render.geometry import Window
-from infinite_render.rendering.exports import description_of
+from infinite_render.rendering.exports import RECIPE_FILE, description_of, tiles_of
 from infinite_render.rendering.store import open_store
 from infinite_render.version import package_version
 
@@ -62,7 +63,7 @@ def parse_recipe(text: str, source: str) -> PictureRecipe:
 def read_recipe(path: Path) -> PictureRecipe:
     """The recipe of a store, of a picture made by infrender, or of a JSON file.
 
-    Raises RecipeError when there is none, StoreError for a damaged store.
+    Raises RecipeError when there is none or it cannot be read, StoreError for a damaged store.
     """
     if not path.exists():
         raise RecipeError(
@@ -75,6 +76,10 @@ def read_recipe(path: Path) -> PictureRecipe:
                 raise RecipeError(f"{path} carries no recipe: it says not where its picture lies")
             y, x = identity.pop("origin")
             return PictureRecipe(Window(y, x, store.height, store.width), identity)
+    own = tiles_of(path) / RECIPE_FILE  # where a .dzi has it
+    for file in (path, own) if path.suffix.lower() == ".dzi" and own.exists() else (path,):
+        if reason := why_unreadable(file):
+            raise RecipeError(f"{file} cannot be read: {reason}; make it readable")
     if path.suffix.lower() == ".json":
         return parse_recipe(path.read_text("utf-8", "replace"), str(path))
     text = description_of(path)

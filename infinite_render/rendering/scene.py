@@ -366,7 +366,8 @@ def check_window(window: Window) -> Window:
     if max(map(abs, corners)) > PLANE_LIMIT_PX:
         raise UsageError(
             f"the window from {window.y},{window.x} of {window.width} x {window.height} px leaves "
-            f"the plane; every pixel must lie within +-{PLANE_LIMIT_PX}"
+            f"the plane; every pixel must lie within +-{PLANE_LIMIT_PX}: choose a smaller size, or "
+            "an origin nearer to 0"
         )
     return window
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from types import TracebackType
@@ -18,6 +19,7 @@ from infinite_render.errors import UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _VECTORS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16", "sve", "sve2")
+_DEVICE = re.compile(r"cpu|cuda(?::(0|[1-9][0-9]{0,8}))?")
 _ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"  # a user may hold torch's convolutions to fewer instructions
 
 
@@ -52,15 +54,23 @@ def choose_precision(precision: str, device: str = "cpu") -> str:
 
 def choose_device(device: str) -> str:
     """Check that `device` (cpu, cuda, cuda:N) is there, and make it exact; else UsageError."""
-    kind = device.split(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device} is unknown; use cpu or cuda")
-    if kind == "cuda" and not torch.cuda.is_available():
+    known = _DEVICE.fullmatch(device)
+    if known is None:
+        raise UsageError(
+            f"--device {device} is unknown; use cpu or cuda, or cuda:N for the CUDA device of "
+            "that number, from 0"
+        )
+    if device == "cpu":
+        return device
+    if not torch.cuda.is_available():
         raise UsageError(f"--device {device}: this machine has no usable CUDA device; use cpu")
-    if kind == "cuda":  # of the whole process: float32 that is float32, and one algorithm a shape
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+    if known[1] is not None and int(known[1]) >= (count := torch.cuda.device_count()):
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise UsageError(f"--device {device} is not there; this machine has {there}")
+    # Of the whole process: float32 that is float32, and one algorithm a shape.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
     return device
 
 
