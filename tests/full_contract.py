@@ -146,7 +146,7 @@ def kills(options: argparse.Namespace, folder: Path) -> bool:
     stores = folder / "whole.zarr", folder / "killed.zarr"
     finish(start(undisturbed, options, workers=2, store=stores[0]))
     count = 0
-    for _ in range(20):
+    while count < 20:
         count += kill_soon(start(killed, options, workers=2, store=stores[1]), options.longest / 4)
         if killed.exists() and count < 20:
             print("the file was whole before the twentieth kill; painting it anew", flush=True)
@@ -160,7 +160,6 @@ def kills(options: argparse.Namespace, folder: Path) -> bool:
 
     shard = stores[1] / "0" / "c" / "0" / "1" / "2"
     shard.write_bytes(random.randbytes(shard.stat().st_size))
-    killed.unlink()
     said = finish(start(killed, options, workers=2, store=stores[1]))
     print(said.strip())
     mended = killed.read_bytes() == undisturbed.read_bytes() and same_tree(*stores)
