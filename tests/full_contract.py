@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("part", choices=[*PARTS, "paint"])
     parser.add_argument("--model", default="landscape")
     parser.add_argument("--depth", type=int, default=0)
-    parser.add_argument("--longest", type=float, default=6.0, help="seconds until a kill, at most")
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds until a kill, at most")
     parser.add_argument("--folder", default=None, help="where to paint; by default a temporary one")
     parser.add_argument("--out")
     parser.add_argument("--store")
