@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infinite_render.rendering.canvas import Canvas
 from infinite_render.rendering.levels import build_above
+from infinite_render.rendering.preparation import check
 from infinite_render.rendering.store import CanvasStore, create_store
 
 Pixels = NDArray[np.uint8]
@@ -77,3 +80,10 @@ class ArrayRows:
 
     def fail(self, error: BaseException) -> None:
         self.error, self._fails_at = error, 0
+
+
+def prepare(canvas: Canvas, out: Path, **asked: Any) -> bool:
+    """Check a canvas and make room for it, as a command does; False when it is painted already."""
+    ready = check(canvas, out, **asked)
+    ready.make_room()
+    return not ready.is_painted

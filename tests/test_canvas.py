@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 from pictures import digest as tree_digest
+from pictures import prepare
 from small_models import SMALL, random_model
 
 from infinite_render.config import DetailConfig
@@ -30,7 +31,7 @@ from infinite_render.rendering.canvas import (
     paint_canvas,
     stream_blocks,
 )
-from infinite_render.rendering.preparation import is_painted, prepare
+from infinite_render.rendering.preparation import is_painted
 from infinite_render.rendering.recipe import read_recipe
 from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import digest as tree_digest
+from pictures import prepare
 from small_models import SMALL_DETAIL, random_model
 
 from infinite_render.errors import IdentityMismatch
@@ -16,7 +17,6 @@ from infinite_render.fields.shapes import Disc, Shapes
 from infinite_render.fields.styles import OneStyle, Style
 from infinite_render.geometry import Window
 from infinite_render.rendering.canvas import Canvas, paint_canvas
-from infinite_render.rendering.preparation import prepare
 from infinite_render.rendering.scene import Picture, Scene
 from infinite_render.rendering.store import open_store
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pictures import prepare
 from small_models import SMALL, random_model
 
 from infinite_render.config import RenderConfig
@@ -13,7 +14,7 @@ from infinite_render.geometry import Window
 from infinite_render.rendering import preparation
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.exports import export_store
-from infinite_render.rendering.preparation import Readiness, check, prepare
+from infinite_render.rendering.preparation import Readiness, check
 from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store
 

@@ -60,22 +60,20 @@ def paint(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bool =
     by_height says that the depth was chosen by the height of the canvas.
     """
     from infinite_render.rendering.canvas import paint_canvas, store_of
-    from infinite_render.rendering.preparation import prepare
+    from infinite_render.rendering.preparation import check
 
     quiet: bool = given["quiet"]
     _warn_of_slowness(canvas, quiet)
-    where = {
-        "store_path": given["store"],
-        "compression": given["compression"],
-        "workers": given["workers"] or cores(),
-    }
-    if not prepare(canvas, out, overwrite=given["overwrite"], **where):
+    asked = _asked(given)
+    ready = check(canvas, out, overwrite=given["overwrite"], **asked)
+    if ready.is_painted:
         line = (
             f"{out} is this picture already, and keeps its compression and quality; "
             "--overwrite paints it again"
         )
         console.summary(line, quiet=quiet)
         return
+    ready.make_room()
     began = time.monotonic()
     with kept_on_stop(
         f"stopped; what is painted is kept in {store_of(out, given['store'])}, "
@@ -87,13 +85,22 @@ def paint(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bool =
                 out,
                 quality=given["quality"],
                 pixel_size_um=given["pixel_size"],
-                **where,
+                **asked,
             ),
             quiet=quiet,
         )
     seconds = time.monotonic() - began
     kept_px = last.kept_px if last is not None else 0
     console.summary(_summary(canvas, out, seconds, kept_px, by_height), quiet=quiet)
+
+
+def _asked(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that a plan, its checks and the painting share."""
+    return {
+        "store_path": given["store"],
+        "compression": given["compression"],
+        "workers": given["workers"] or cores(),
+    }
 
 
 def _warn_of_slowness(canvas: Canvas, quiet: bool) -> None:
@@ -113,11 +120,10 @@ def tell_plan(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bo
     from infinite_render.rendering.targets import free_bytes, human_bytes
 
     _warn_of_slowness(canvas, given["quiet"])
-    workers = given["workers"] or cores()
-    where = {"store_path": given["store"], "compression": given["compression"], "workers": workers}
-    ready = check(canvas, out, overwrite=given["overwrite"], **where)
+    asked = _asked(given)
+    ready = check(canvas, out, overwrite=given["overwrite"], **asked)
     with kept_on_stop("stopped; a plan writes nothing"):
-        plan = estimate_canvas(canvas, out, anew=ready.stale_store is not None, **where)
+        plan = estimate_canvas(canvas, out, anew=ready.stale_store is not None, **asked)
     _, _, height, width = canvas.window
     size, recipe = canvas.scene.block_px, canvas.scene.model.recipe
     rows: list[tuple[str, object]] = [
@@ -130,7 +136,7 @@ def tell_plan(canvas: Canvas, out: Path, given: dict[str, Any], *, by_height: bo
         ("store", f"up to {human_bytes(plan.store_bytes)}"),
         ("file", f"up to {human_bytes(plan.file_bytes)}" if plan.file_bytes else "is the store"),
         ("disk", f"{human_bytes(free_bytes(out))} free"),
-        ("memory", f"about {human_bytes(plan.memory_bytes)} with {workers} workers"),
+        ("memory", f"about {human_bytes(plan.memory_bytes)} with {asked['workers']} workers"),
         ("time", f"about {_duration(plan.seconds or 0)}"),
     ]
     console.table(rows, title=f"The plan of {out}; nothing is written")

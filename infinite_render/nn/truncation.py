@@ -2,8 +2,8 @@
 
 psi = 1 paints what training showed; less gives up variety for pictures that are surer. The style is
 pulled towards the mean style, w' = mean + psi (w - mean), and z_g, which modulates the structure
-directly, half as far (in its logarithm) towards its own mean: z_g' = sqrt(psi) z_g. By eye, odd
-colours and flecks come from the style, and what the structure gives up is terrain.
+directly, towards its own mean by less: z_g' = sqrt(psi) z_g. By eye, odd colours and flecks come
+from the style, and what the structure gives up is terrain.
 """
 
 from __future__ import annotations

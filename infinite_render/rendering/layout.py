@@ -111,7 +111,7 @@ def differences(has: Any, asked: Any, key: str = "") -> Iterator[tuple[str, str,
         yield key, _said(has), _said(asked)
 
 
-def check_same(path: Path, has: dict[str, Any], asked: dict[str, Any]) -> None:
+def check_values(path: Path, has: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise IdentityMismatch where the store at `path` has other values: which, and both."""
     found = list(differences(has, asked))
     if found:

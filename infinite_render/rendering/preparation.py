@@ -38,28 +38,10 @@ class Readiness:
     is_painted: bool = False
     stale_store: Path | None = None
 
-
-def prepare(
-    canvas: Canvas,
-    out: Path,
-    *,
-    store_path: Path | None = None,
-    overwrite: bool = False,
-    compression: str = DEFAULT_COMPRESSION,
-    workers: int = 1,
-) -> bool:
-    """Make room for the canvas at `out`; False when it is painted already. Raises as `check`."""
-    ready = check(
-        canvas,
-        out,
-        store_path=store_path,
-        overwrite=overwrite,
-        compression=compression,
-        workers=workers,
-    )
-    if ready.stale_store is not None:
-        discard_store(ready.stale_store)
-    return not ready.is_painted
+    def make_room(self) -> None:
+        """Remove what stands in the way."""
+        if self.stale_store is not None:
+            discard_store(self.stale_store)
 
 
 def check(
@@ -131,10 +113,10 @@ def _check_store_path(out: Path, store_path: Path | None, form: Form) -> None:
 def _check_memory(canvas: Canvas, workers: int, form: Form) -> None:
     need, has = memory_bytes(canvas, workers, file=form is not STORE), _memory_of_machine()
     if has is not None and need > has:
+        less = "fewer --workers" if form is STORE else "a smaller width, .zarr, or fewer --workers"
         raise OutputError(
             f"a canvas {canvas.window.width} px wide needs about {human_bytes(need)} of memory "
-            f"with {workers} workers and this machine has {human_bytes(has)}; "
-            "choose a smaller width, .zarr, or fewer --workers"
+            f"with {workers} workers and this machine has {human_bytes(has)}; choose {less}"
         )
 
 

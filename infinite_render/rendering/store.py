@@ -34,7 +34,7 @@ from infinite_render.files import partial_name, sync_file
 from infinite_render.rendering.layout import (
     ATTRIBUTE,
     KEPT_EMPTY,
-    check_same,
+    check_values,
     create_arrays,
     level_shapes,
 )
@@ -105,7 +105,7 @@ class CanvasStore:
         """Raise IdentityMismatch where this is the store of another picture."""
         asked = {"height": height, "width": width, "block_px": block_px, "chunk_px": chunk_px}
         has = {key: getattr(self, key) for key in asked}
-        check_same(self.path, has | self.identity, asked | identity)
+        check_values(self.path, has | self.identity, asked | identity)
 
     @property
     def levels(self) -> int:
