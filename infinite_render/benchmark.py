@@ -67,8 +67,8 @@ class TimedLatents:
     def z_global(self, dim: int) -> NDArray[np.float32]:
         return self._timed("z_global", dim)
 
-    def z_local(self, window_cell: Window, dim: int) -> NDArray[np.float32]:
-        return self._timed("z_local", window_cell, dim)
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> NDArray[np.float32]:
+        return self._timed("z_local", window_cell, dim, spread)
 
     def texture_noise(self, layer: int, window: Window) -> NDArray[np.float32]:
         return self._timed("texture_noise", layer, window)

@@ -24,8 +24,8 @@ from infinite_render.training.recipes import TrainRecipe, load_recipe
 class OneLatentChanged(SeededLatents):
     """The field of a seed, but for the local latent of cell (0, 0)."""
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
-        values = super().z_local(window_cell, dim)
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+        values = super().z_local(window_cell, dim, spread)
         y, x = -window_cell.y, -window_cell.x
         if 0 <= y < window_cell.height and 0 <= x < window_cell.width:
             values[:, y, x] += 50

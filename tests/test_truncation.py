@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from pinned_scenes import ladder_model, random_pin
 from small_models import SMALL, random_generator, random_model
 
 from infinite_render.config import RenderConfig
 from infinite_render.errors import RecipeError
 from infinite_render.evaluation.painters import ModelPainter, view_of
+from infinite_render.fields.continued import ContinuedLatents, cells_of
+from infinite_render.fields.latents import Array, LatentField, SeededLatents
+from infinite_render.fields.pins import PinnedLatents
+from infinite_render.fields.reseeded import Reseed, ReseededLatents
 from infinite_render.fields.styles import OneStyle, Style
+from infinite_render.fields.wrapped import WrappedLatents
+from infinite_render.geometry import Window
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
 
@@ -49,6 +56,53 @@ def test_between_the_latents_lie_on_the_line_to_the_mean() -> None:
     z_global, between = Truncation(generator, 0.25).latents(z)
     torch.testing.assert_close(z_global, 0.5 * z)
     torch.testing.assert_close(between, torch.lerp(ends[0], ends[1], 0.25))
+
+
+AROUND = Window(-8, -30, 30, 70)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        SeededLatents(5),
+        ReseededLatents(SeededLatents(5), (Reseed(Window(-2, 4, 6, 9), 77),)),
+        WrappedLatents(SeededLatents(5), 13, SMALL.blocks),
+    ],
+)
+def test_every_drawn_local_latent_shrinks(field: LatentField) -> None:
+    drawn = field.z_local(AROUND, 4)
+    np.testing.assert_array_equal(field.z_local(AROUND, 4, 0.25), drawn * np.float32(0.25))
+    np.testing.assert_array_equal(field.z_local(AROUND, 4, 1.0), drawn)
+
+
+@pytest.mark.parametrize("around", [PinnedLatents, ContinuedLatents])
+def test_local_latents_that_an_inversion_found_stay(
+    around: type[PinnedLatents | ContinuedLatents],
+) -> None:
+    pin = random_pin(ladder_model(), (90, 130), (-21, 67), 0, 0)
+    field, seeded = around(SeededLatents(5), (pin,)), SeededLatents(5)
+    own, far = cells_of(pin), Window(200, 0, 4, 4)
+    found = pin.z_local[:, *own.within(pin.z_window)]
+    np.testing.assert_array_equal(field.z_local(own, 4, 0.25), found)
+    np.testing.assert_array_equal(field.z_local(far, 4, 0.25), seeded.z_local(far, 4, 0.25))
+
+
+def test_a_picture_is_that_of_local_latents_by_the_square_of_psi() -> None:
+    @dataclass(frozen=True)
+    class Shrunk(SeededLatents):
+        def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+            assert spread == 0.25
+            return super().z_local(window_cell, dim) * np.float32(0.25)
+
+    model = random_model(SMALL)
+    shrunk = Scene(model, latents=Shrunk(3), truncation=0.5)
+    assert picture_of(shrunk) == picture_of(Scene(model, seed=3, truncation=0.5))
+
+
+def test_pictures_of_another_truncation_are_told_apart() -> None:
+    model = random_model(SMALL)
+    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 2
+    assert "truncation_version" not in Scene(model).identity()  # nothing is truncated
 
 
 def test_a_scene_takes_the_models_own_truncation_unless_told() -> None:

@@ -226,7 +226,7 @@ def _evaluate_model(
 ) -> Steps:
     parts, view, notes = settings.parts, painter.view, []
     if painter.psi != 1.0:
-        notes.append(f"global latents are truncated to {painter.psi:g}")
+        notes.append(f"latents are truncated to {painter.psi:g}")
     if painter.climbs and "scales" in parts:
         notes.append("frames are painted by the detail ladder")
     patches, memory, seams, repetition = None, None, None, None

@@ -187,13 +187,17 @@ class ModelPainter:
     def _paint(self, wanted: Sequence[tuple[int, Window]]) -> Pictures:
         """Each scene's pixels over its window of structure, all of one size, uint8 [N,H,W,3]."""
         config = self.model.recipe.generator
+        truncation = Truncation(self.model.generator.to(self.device), self.psi)
         fields = [SeededLatents(seed) for seed, _ in wanted]
         windows = [window for _, window in wanted]
         m = config.structure_margin_cells
         wider = [Window(w.y - m, w.x - m, w.height + 2 * m, w.width + 2 * m) for w in windows]
         z_global = self._stack([field.z_global(config.global_dim) for field in fields])
         z_local = self._stack(
-            [f.z_local(w, config.local_dim) for f, w in zip(fields, wider, strict=True)]
+            [
+                field.z_local(w, config.local_dim, truncation.local)
+                for field, w in zip(fields, wider, strict=True)
+            ]
         )
         grids = [
             coordinates.window_grid(
@@ -208,9 +212,8 @@ class ModelPainter:
             )
             for i in range(2 * config.blocks)
         ]
-        generator = self.model.generator.to(self.device)
-        z_global, w = Truncation(generator, self.psi).latents(z_global)
-        rgb, _ = generator(
+        z_global, w = truncation.latents(z_global)
+        rgb, _ = truncation.generator(
             z_global,
             z_local.to(dtype=self.dtype, memory_format=torch.channels_last),
             torch.cat(grids).to(self.device, self.dtype),

@@ -38,8 +38,8 @@ class ContinuedLatents:
     def z_global(self, dim: int) -> Array:
         return self._pinned.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
-        seeded = self.inner.z_local(window_cell, dim)
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+        seeded = self.inner.z_local(window_cell, dim, spread)
         around = [_continued(pin, window_cell) for pin in self.pins]
         near = [(share, mirrored) for share, mirrored in around if share.any()]
         if not near:

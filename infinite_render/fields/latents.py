@@ -27,12 +27,16 @@ Array = NDArray[np.float32]
 
 
 class LatentField(Protocol):
-    """What a renderer asks of the latents; all values float32, about N(0, 1)."""
+    """What a renderer asks of the latents; all values float32, about N(0, 1).
+
+    `spread` is what drawn local latents are multiplied by (`nn.truncation`); those that an
+    inversion found are not drawn, and stay.
+    """
 
     def z_global(self, dim: int) -> Array:
         """The global latent, [dim]."""
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
         """Local latents over a window of cells, [dim,h,w]."""
 
     def texture_noise(self, layer: int, window: Window) -> Array:
@@ -54,8 +58,8 @@ class SeededLatents:
     def z_global(self, dim: int) -> Array:
         return normal(self.seed, Stream.GLOBAL, 0, 0, 1, 1, dim).reshape(dim)
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
-        return normal(self.seed, Stream.LOCAL, *window_cell, dim)
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+        return local_latents(self.seed, window_cell, dim, spread)
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         noise: Array = normal(self.seed, texture_stream(layer), *window)[0]
@@ -68,6 +72,11 @@ class SeededLatents:
 
     def describe(self) -> dict[str, Any]:
         return {"seed": self.seed % 2**64, "noise_version": NOISE_VERSION}
+
+
+def local_latents(seed: int, window_cell: Window, dim: int, spread: float) -> Array:
+    """z_l of a seed over a window of cells, [dim,h,w], of standard deviation `spread`."""
+    return normal(seed, Stream.LOCAL, *window_cell, dim) * np.float32(spread)
 
 
 def points_of(layer: int) -> int:

@@ -195,8 +195,8 @@ class PinnedLatents:
     def z_global(self, dim: int) -> Array:
         return self.pins[0].z_global if self.pins else self.inner.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
-        z_local = self.inner.z_local(window_cell, dim)
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+        z_local = self.inner.z_local(window_cell, dim, spread)
         for pin in self.pins:
             _lay(z_local, window_cell, pin.z_local, pin.z_window)
         return z_local

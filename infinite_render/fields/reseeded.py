@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from infinite_render.errors import RecipeError
-from infinite_render.fields.latents import Array, LatentField
+from infinite_render.fields.latents import Array, LatentField, local_latents
 from infinite_render.geometry import Window, cover, turns
-from infinite_render.noise import Stream, normal
 
 
 class Reseed(NamedTuple):
@@ -33,13 +32,13 @@ class ReseededLatents:
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
-        z_local = self.inner.z_local(window_cell, dim)
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+        z_local = self.inner.z_local(window_cell, dim, spread)
         for box, seed in self.reseeds:
             shared = box.meet(window_cell)
             if shared.height and shared.width:
                 rows, columns = shared.within(window_cell)
-                z_local[:, rows, columns] = normal(seed, Stream.LOCAL, *shared, dim)
+                z_local[:, rows, columns] = local_latents(seed, shared, dim, spread)
         return z_local
 
     def texture_noise(self, layer: int, window: Window) -> Array:

@@ -31,8 +31,8 @@ class WrappedLatents:
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int) -> Array:
-        return self._turned(window_cell, 1, lambda part: self.inner.z_local(part, dim))
+    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+        return self._turned(window_cell, 1, lambda part: self.inner.z_local(part, dim, spread))
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self._turned(

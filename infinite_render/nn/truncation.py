@@ -1,9 +1,10 @@
-"""The truncation trick: global latents drawn nearer to their mean (Karras et al. 2019, appendix B).
+"""The truncation trick: latents drawn nearer to their mean (Karras et al. 2019, appendix B).
 
 psi = 1 paints what training showed; less gives up variety for pictures that are surer. The style is
-pulled towards the mean style, w' = mean + psi (w - mean), and z_g, which modulates the structure
-directly, towards its own mean by less: z_g' = sqrt(psi) z_g. By eye, odd colours and flecks come
-from the style, and what the structure gives up is terrain.
+pulled towards the mean style, w' = mean + psi (w - mean), and the latents of the structure, z_g and
+z_l, towards their own mean of 0: z_g' = sqrt(psi) z_g, z_l' = psi^2 z_l. By eye, odd colours and
+flecks come from the style; z_g brings terrain; and rare z_l bring what lies where nothing should:
+rocks in the sky, blots in the ground.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ from torch import Tensor
 from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
+TRUNCATION_VERSION = 2  # in the identity of truncated pictures: 1 left z_l as it was drawn
 MEAN_OF = 4096  # styles whose mean stands for that of all
 _MEAN_SEED = 0
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """How far the global latents of a generator lie from their mean."""
+    """How far the latents of a generator lie from their mean."""
 
     generator: Generator
     psi: float = 1.0
+
+    @property
+    def local(self) -> float:
+        """What local latents are multiplied by: at psi = 1 they stay, bit for bit."""
+        return self.psi**2
 
     @torch.no_grad()
     def latents(self, z_global: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window, tiles_of, turns, window_needed, windows_given
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
-from infinite_render.nn.truncation import Truncation
+from infinite_render.nn.truncation import TRUNCATION_VERSION, Truncation
 from infinite_render.rendering.compiled import (
     CompiledDetail,
     CompiledStructure,
@@ -141,6 +141,7 @@ class Scene:
             **({} if self.pinned is None else {"photographs": self.pinned.describe()}),
             "depth": depth,
             "truncation": self.truncation,
+            **({} if self.truncation == 1.0 else {"truncation_version": TRUNCATION_VERSION}),
             "precision": self.precision,
             "cell_px": self.model.recipe.render.cell_px,
             "piece_px": list(self.plan(depth).piece_px),
@@ -254,7 +255,8 @@ class Scene:
         """z_s over a window of cells, [S,h,w] with channels last."""
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
-        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim))
+        spread = self._truncation.local
+        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim, spread))
         wrap = self.wrap_cells
         c = coordinates.window_grid(
             latent_window,

@@ -47,7 +47,9 @@ except ImportError:  # Windows has no flock; there, two runs into one store are 
     fcntl = None  # type: ignore[assignment]
 
 Pixels = NDArray[np.uint8]
-READERS = 2  # threads that read a wide window
+# The threads that read wide windows last: threads made anew for every read leave what they held
+# behind in ever more arenas of the allocator.
+_READERS = ThreadPoolExecutor(2, thread_name_prefix="read")
 BLOCKS_AT_ONCE = 2  # what each of them holds beside the window itself
 
 
@@ -173,8 +175,7 @@ class CanvasStore:
             for channel in range(3):
                 pixels[:, left - x0 : right - x0, channel] = planes[channel]
 
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(read_part, pairwise(edges)))  # a list, to raise what a part raised
+        list(_READERS.map(read_part, pairwise(edges)))  # a list, to raise what a part raised
         return pixels
 
     def read_planes(self, y0: int, x0: int, height: int, width: int, level: int = 0) -> Pixels:
