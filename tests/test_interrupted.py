@@ -34,12 +34,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(
     assert sorted(everything_in(tmp_path)) == ["undisturbed.tif", "wall.tif"]
 
 
-def test_ctrl_c_ends_with_130_and_says_what_is_kept(model_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_ends_with_130_and_says_what_is_kept(
+    model_folder: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
     command = ("generate", "--width", 4000, "--height", 3000, "--model", model_folder, "wall.tif")
     process = started(*command)
     shards = tmp_path / ".wall.tif.zarr" / "0" / "c" / "0"
     wait_until(lambda: any(shards.glob("*/*")), process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "kept in .wall.tif.zarr, and the same command goes on" in said.splitlines()[-1]

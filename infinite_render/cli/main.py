@@ -3,7 +3,7 @@
     0    done
     1    the run or the machine failed (a full disk, a bug: then with its traceback)
     2    a mistake of the input: one line that says what is allowed, and nothing was written
-    130  stopped by Ctrl-C: one line that says what is kept
+    130  stopped by Ctrl-C or SIGTERM: one line that says what is kept
 
 A command NAME is the click command `name` in `cli/name.py`, imported when it is asked for; what is
 heavy is imported inside it, so that help answers at once. It raises errors of `errors.py` and
@@ -12,11 +12,14 @@ leaves their words to this file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -67,7 +70,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _terminated_as_interrupted():
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:  # here, before click makes an exit code 1 of it
             logging.getLogger("asyncio").disabled = True  # zarr's loop, cut short, would complain
             say(str(stop) or "stopped")
@@ -99,6 +103,19 @@ class Commands(click.Group):
             where = f": {error.filename}" if error.filename else ""
             _end(f"{error.strerror}{where}; mend that, and the same command goes on", 1)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, by which a cluster ends a job, as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():  # which alone has signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def say(line: str) -> None:
