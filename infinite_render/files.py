@@ -1,6 +1,6 @@
 """Files that appear whole or not at all: written under a temporary name, synced, renamed.
 
-And why a file that stands there cannot be read.
+Why a file that stands there cannot be read, and how to hold one against other processes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there, two processes are not told apart
+    fcntl = None  # type: ignore[assignment]
 
 
 def partial_name(path: Path) -> Path:
@@ -30,6 +35,28 @@ def why_unreadable(path: Path) -> str:
             return ""
     except OSError as error:
         return error.strerror or type(error).__name__
+
+
+def hold(path: Path) -> int | None:
+    """A descriptor that holds a file or a folder against other processes until it is closed.
+
+    Raises BlockingIOError where another holds it. None where the system has no such locks.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def release(held: int | None) -> None:
+    """Let go of what `hold` gave."""
+    if held is not None:
+        os.close(held)
 
 
 def sync_file(path: Path) -> None:

@@ -105,7 +105,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copy tensors into `module`, whatever numbers they are of.
+    """Fill `module`, whose parameters may be on the device "meta", in float32.
 
     ModelError names tensors that are missing, unknown or of another shape.
     """
@@ -123,7 +123,9 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source:
                 f"{source}: {key} has shape {tuple(tensor.shape)}, "
                 f"{RECIPE} asks for {tuple(expected[key].shape)}"
             )
-    module.load_state_dict(tensors)
+    # Copies: what was read may still be the file itself, mapped into memory.
+    copies = {key: tensor.to(torch.float32, copy=True) for key, tensor in tensors.items()}
+    module.load_state_dict(copies, assign=any(tensor.is_meta for tensor in expected.values()))
 
 
 def _some(names: list[str], most: int = 3) -> str:
@@ -143,14 +145,14 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{recipe_path} cannot be read: {error}") from None
     recipe = parse_toml(ModelRecipe, text, str(recipe_path))
-    # Weights are drawn to be replaced: the device "meta" would draw none, but takes a second of
-    # imports (sympy, the symbolic shapes) for them.
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):  # sizes alone: weights are not drawn to be replaced
         generator = build_generator(recipe.generator)
-        detail = None if recipe.detail is None else build_detail(recipe.detail)
     load_weights(generator, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     generator.eval().requires_grad_(False)
-    if detail is not None:
+    detail = None
+    if recipe.detail is not None:
+        with torch.device("meta"):
+            detail = build_detail(recipe.detail)
         load_weights(detail, read_tensors(folder / DETAIL), folder / DETAIL)
         detail.eval().requires_grad_(False)
     return Model(folder.resolve().name, folder.resolve(), recipe, generator, detail)

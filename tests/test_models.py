@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -250,3 +252,10 @@ def test_a_model_is_a_value(folder: Path) -> None:
     with pytest.raises(AttributeError):
         model.name = "lake"  # type: ignore[misc]
     assert isinstance(model, Model)
+
+
+def test_loading_a_model_does_not_import_torchs_symbolic_shapes() -> None:
+    script = "import sys; from infinite_render.models import load_model; load_model()"
+    script += "; print('sympy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infinite_render.config import DetailConfig
-from infinite_render.nn.ops import SLOPE, SQRT2, activate, up_conv
+from infinite_render.nn.ops import SLOPE, SQRT2, activate, drawn, up_conv
 from infinite_render.nn.scale import keep_low_pass
 
 GIVEN_CHANNELS = 4  # RGB and noise
@@ -36,7 +36,7 @@ class DetailLayer(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, zooms: int, *, up: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_dim, in_dim, 3, 3))
+        self.weight = nn.Parameter(drawn(out_dim, in_dim, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_dim))
         self.zoom_gain = nn.Parameter(torch.zeros(zooms, out_dim))
         self.gain = (in_dim * 9) ** -0.5
@@ -70,7 +70,7 @@ class DetailStep(nn.Module):
         layers.append(DetailLayer(up_dim, high_dim, zooms))
         self.layers = nn.ModuleList(layers)
         # Without a bias: a constant is low-pass, and would be taken away again.
-        self.rgb_weight = nn.Parameter(torch.randn(3, high_dim, 1, 1))
+        self.rgb_weight = nn.Parameter(drawn(3, high_dim, 1, 1))
         self.rgb_gain = 0.3 * high_dim**-0.5
 
     def forward(self, x: Tensor, zoom: int | Tensor, noise: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.nn.ops import SQRT2, EqualLinear, activate, tent_kernel
+from infinite_render.nn.ops import SQRT2, EqualLinear, activate, drawn, tent_kernel
 
 LAST_PX = 4  # the size, about, at which convolutions end
 GROUP = 4  # samples that share one minibatch standard deviation
@@ -58,7 +58,7 @@ class EqualConv(nn.Module):
         self, in_dim: int, out_dim: int, kernel: int, *, stride: int = 1, bias: bool = True
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_dim, in_dim, kernel, kernel))
+        self.weight = nn.Parameter(drawn(out_dim, in_dim, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_dim)) if bias else None
         self.gain = 1 / math.sqrt(in_dim * kernel * kernel)
         self.padding, self.stride = kernel // 2, stride

@@ -62,6 +62,15 @@ def center_crop(x: Tensor, height: int, width: int) -> Tensor:
     return x[:, :, top : top + height, left : left + width]
 
 
+def drawn(*shape: int, divisor: float = 1.0) -> Tensor:
+    """Fresh weights, N(0,1) / divisor from torch's generator; on "meta" their shape alone.
+
+    There `torch.randn`, and any arithmetic, would take a second to import symbolic shapes.
+    """
+    weight = torch.empty(shape)
+    return weight if weight.is_meta else weight.normal_().div_(divisor)
+
+
 class EqualLinear(nn.Module):
     """Linear layer with equalised learning rate; stored weights are N(0,1) / lr_multiplier."""
 
@@ -69,7 +78,7 @@ class EqualLinear(nn.Module):
         self, in_dim: int, out_dim: int, *, lr_multiplier: float = 1.0, bias_init: float = 0.0
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_dim, in_dim) / lr_multiplier)
+        self.weight = nn.Parameter(drawn(out_dim, in_dim, divisor=lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_dim,), bias_init))
         self.gain = lr_multiplier / math.sqrt(in_dim)
         self.lr_multiplier = lr_multiplier
@@ -117,7 +126,7 @@ class ModulatedConv(nn.Module):
         demodulate: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_dim, in_dim, kernel, kernel))
+        self.weight = nn.Parameter(drawn(out_dim, in_dim, kernel, kernel))
         self.modulation = EqualLinear(style_dim, in_dim, bias_init=1.0)
         self.gain = 1 / math.sqrt(in_dim * kernel * kernel)
         self.up = up

@@ -135,7 +135,9 @@ class CompiledDetail:
         x = x.to(self.to_rgb.weight.dtype, memory_format=torch.channels_last)
         for layer in self.layers[:-2]:
             x = layer(x, None)
-        return keep_low_pass(rgb[None], self._painted(x)[None])[0]
+        painted = self._painted(x)
+        del x  # as large as what is painted
+        return keep_low_pass(rgb[None], painted[None])[0]
 
     def _painted(self, x: Tensor) -> Tensor:
         """What the layers of high resolution paint on features [1,C,n,m]: [3,2n-5,2m-5]."""

@@ -49,7 +49,7 @@ from infinite_render.rendering.workers import (
 )
 
 Picture = NDArray[np.uint8]
-_KEPT_BLOCKS = 4  # what the last few blocks were painted from, kept for neighbouring reads
+_KEPT_BLOCKS = 4  # what the last few blocks that were read in part were painted from
 
 
 class Scene:
@@ -212,27 +212,31 @@ class Scene:
                     continue
                 check()
                 if coarse is None:
-                    coarse = self._coarse(block_y, block_x, plan)
+                    in_part = part != plan.block(block_y, block_x)
+                    coarse = self._coarse(block_y, block_x, plan, keep=in_part)
                 painted = to_uint8(self._paint_tile(*coarse, plan, depth, cell))
                 picture[where][shared.within(part)] = painted[shared.within(cell)]
         return picture
 
-    def _coarse(self, block_y: int, block_x: int, plan: BlockPlan) -> tuple[Tensor, Window]:
+    def _coarse(
+        self, block_y: int, block_x: int, plan: BlockPlan, *, keep: bool
+    ) -> tuple[Tensor, Window]:
         """What a block's last stage reads: z_s at depth 0, RGB of the level below beyond.
 
-        Computed once for a block; the last few are kept, for the windows of neighbouring reads.
+        The last few are kept where asked, for the windows of neighbouring reads.
         """
         key = (plan.depth, block_y, block_x)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        coarse, window = self._climb(plan, plan.level_windows(block_y, block_x))
-        with self._lock:
-            self._kept[key] = coarse, window
-            while len(self._kept) > _KEPT_BLOCKS:
-                self._kept.popitem(last=False)
-        return coarse, window
+        coarse = self._climb(plan, plan.level_windows(block_y, block_x))
+        if keep:
+            with self._lock:
+                self._kept[key] = coarse
+                while len(self._kept) > _KEPT_BLOCKS:
+                    self._kept.popitem(last=False)
+        return coarse
 
     def _climb(self, plan: BlockPlan, windows: list[Window]) -> tuple[Tensor, Window]:
         """What the last stage reads; windows of z_s in cells, then of px of level 0 .. depth."""

@@ -16,9 +16,7 @@ A shard that is there is done: it is written whole, by one writer, synced and re
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -30,7 +28,8 @@ import zarr
 from numpy.typing import NDArray
 
 from infinite_render.errors import IdentityMismatch, StoreError, UnreadableBlocks
-from infinite_render.files import partial_name, sync_file
+from infinite_render.files import hold, partial_name, release, sync_file
+from infinite_render.geometry import Span, Window, cover
 from infinite_render.rendering.layout import (
     ATTRIBUTE,
     KEPT_EMPTY,
@@ -41,16 +40,10 @@ from infinite_render.rendering.layout import (
 from infinite_render.rendering.shards import DurableStore, is_intact, is_whole
 from infinite_render.rendering.targets import remove
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there, two runs into one store are not told apart
-    fcntl = None  # type: ignore[assignment]
-
 Pixels = NDArray[np.uint8]
 # The threads that read wide windows last: threads made anew for every read leave what they held
 # behind in ever more arenas of the allocator.
 _READERS = ThreadPoolExecutor(2, thread_name_prefix="read")
-BLOCKS_AT_ONCE = 2  # what each of them holds beside the window itself
 
 
 class Block(NamedTuple):
@@ -83,7 +76,11 @@ class CanvasStore:
         self.pixel_size_um: float | None = about["pixel_size_um"]
         self.shapes = level_shapes(self.height, self.width)
         self.writable = writable
-        self._lock = _locked(path) if writable else None
+        try:
+            self._lock = hold(path) if writable else None
+        except BlockingIOError:
+            why = "another process is writing into it; wait for it, or stop it"
+            raise StoreError(f"{path}: {why}") from None
         self._arrays = [_array(group, str(level)) for level in range(len(self.shapes))]
         self._done = [np.zeros(self.grid(level), dtype=bool) for level in range(len(self.shapes))]
         self.damaged = self._look(clean=writable)
@@ -96,9 +93,8 @@ class CanvasStore:
 
     def close(self) -> None:
         """Let another process write. The store can still be read."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        release(self._lock)
+        self._lock = None
         self.writable = False
 
     def check_same(
@@ -164,37 +160,55 @@ class CanvasStore:
 
         Raises UnreadableBlocks, with the blocks, where some are damaged or not done.
         """
+        self._require(Window(y0, x0, height, width), level)
         pixels = np.empty((height, width, 3), dtype=np.uint8)
-        # A few blocks at a time, or a wide window would be held twice.
-        step = BLOCKS_AT_ONCE * self.block_px
-        edges = [x0, *range(x0 // step * step + step, x0 + width, step), x0 + width]
+        # One block a reader at a time, or a wide window would be held twice.
+        columns = cover(Span(x0, x0 + width), self.block_px)
+        inner = [ix * self.block_px for ix in columns[1:]]
 
         def read_part(part: tuple[int, int]) -> None:
             left, right = part
-            planes = self.read_planes(y0, left, height, right - left, level)
+            planes = self._decoded(Window(y0, left, height, right - left), level)
             for channel in range(3):
                 pixels[:, left - x0 : right - x0, channel] = planes[channel]
 
-        list(_READERS.map(read_part, pairwise(edges)))  # a list, to raise what a part raised
+        # A list, to raise what a part raised.
+        list(_READERS.map(read_part, pairwise([x0, *inner, x0 + width])))
         return pixels
 
     def read_planes(self, y0: int, x0: int, height: int, width: int, level: int = 0) -> Pixels:
         """The same window as uint8 [3, height, width], checked against every checksum."""
+        window = Window(y0, x0, height, width)
+        self._require(window, level)
+        return self._decoded(window, level)
+
+    def _require(self, window: Window, level: int) -> None:
+        """Refuse a window that leaves the level, or of which blocks are not there.
+
+        zarr would read a missing shard as black.
+        """
+        y0, x0, height, width = window
         tall, wide = self.shapes[level]
-        y1, x1 = y0 + height, x0 + width
-        if not (0 <= y0 < y1 <= tall and 0 <= x0 < x1 <= wide):
-            raise ValueError(f"window {y0, x0, height, width} leaves level {level}, {tall, wide}")
-        rows = range(y0 // self.block_px, (y1 - 1) // self.block_px + 1)
-        columns = range(x0 // self.block_px, (x1 - 1) // self.block_px + 1)
-        blocks = [Block(level, iy, ix) for iy in rows for ix in columns]
-        # zarr would read a missing shard as black, so whoever is not there is found first.
-        self._refuse([block for block in blocks if not self._is_whole(block)])
+        if not (0 <= y0 < y0 + height <= tall and 0 <= x0 < x0 + width <= wide):
+            raise ValueError(f"window {tuple(window)} leaves level {level}, {tall, wide}")
+        self._refuse([block for block in self._under(window, level) if not self._is_whole(block)])
+
+    def _decoded(self, window: Window, level: int) -> Pixels:
+        """A window whose blocks are there, uint8 [3, height, width]."""
+        y0, x0, height, width = window
         try:
-            window = self._arrays[level][:, y0:y1, x0:x1]
+            planes = self._arrays[level][:, y0 : y0 + height, x0 : x0 + width]
         except Exception as error:  # each codec has its own way to say that bytes are wrong
+            blocks = self._under(window, level)
             self._refuse([block for block in blocks if not self.is_intact(block)], error)
             raise
-        return np.asarray(window, dtype=np.uint8)
+        return np.asarray(planes, dtype=np.uint8)
+
+    def _under(self, window: Window, level: int) -> list[Block]:
+        """The blocks of which a window shows something."""
+        rows = cover(window.y_span, self.block_px)
+        columns = cover(window.x_span, self.block_px)
+        return [Block(level, iy, ix) for iy in rows for ix in columns]
 
     def is_intact(self, block: Block) -> bool:
         """Whether a block's shard is there and every byte of it as it was written."""
@@ -383,15 +397,3 @@ def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
     assert isinstance(array, zarr.Array)
     return array.with_config(KEPT_EMPTY)
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds the store against other writers until it is closed."""
-    if fcntl is None:
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return descriptor
-    os.close(descriptor)
-    raise StoreError(f"{path}: another process is writing into it; wait for it, or stop it")

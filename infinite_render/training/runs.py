@@ -8,7 +8,6 @@ OUT/cache/         decoded photographs
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 from infinite_render.config import ModelRecipe, format_toml, parse_toml, to_dict
 from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
-from infinite_render.files import partial_name, replace_file
+from infinite_render.files import hold, partial_name, release, replace_file
 from infinite_render.models import load_model, load_weights, read_tensors, save_model
 from infinite_render.training.checkpoints import writing
 from infinite_render.training.critics import CRITIC, read_critic_config, save_critic
@@ -70,13 +69,15 @@ def locked(out: Path) -> Iterator[None]:
         raise UsageError(f"--out {out} exists and is no training run; choose another folder")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / LOCK).open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"another process trains in {out}; wait for it or stop it") from None
+        (out / LOCK).touch()
+    try:
+        held = hold(out / LOCK)
+    except BlockingIOError:
+        raise UsageError(f"another process trains in {out}; wait for it or stop it") from None
+    try:
         yield
+    finally:
+        release(held)
 
 
 def _hardly_begun(out: Path) -> bool:
