@@ -55,7 +55,21 @@ def test_between_the_latents_lie_on_the_line_to_the_mean() -> None:
     ends = [Truncation(generator, psi).latents(z)[1] for psi in (0.0, 1.0)]
     z_global, between = Truncation(generator, 0.25).latents(z)
     torch.testing.assert_close(z_global, 0.5 * z)
-    torch.testing.assert_close(between, torch.lerp(ends[0], ends[1], 0.25))
+    share = (between - ends[0]).norm(dim=-1) / (ends[1] - ends[0]).norm(dim=-1)
+    torch.testing.assert_close(between, torch.lerp(ends[0], ends[1], share[..., None]))
+    assert share.max() == pytest.approx(0.25)
+
+
+def test_no_style_is_farther_from_the_mean_than_a_share_psi_of_all() -> None:
+    generator, psi = random_generator(SMALL), 0.5
+    z = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
+    w = generator.style(z)[:, 0]
+    mean = Truncation(generator, 0.0).latents(z)[1][0, 0]
+    distance = (w - mean).norm(dim=-1)
+    truncated = (Truncation(generator, psi).latents(z)[1][:, 0] - mean).norm(dim=-1)
+    limit = truncated.max() / psi
+    assert (distance <= limit).float().mean() == pytest.approx(psi, abs=0.04)
+    torch.testing.assert_close(truncated, psi * distance.clamp(max=limit))
 
 
 AROUND = Window(-8, -30, 30, 70)

@@ -1,10 +1,11 @@
 """The truncation trick: latents drawn nearer to their mean (Karras et al. 2019, appendix B).
 
 psi = 1 paints what training showed; less gives up variety for pictures that are surer. The style is
-pulled towards the mean style, w' = mean + psi (w - mean), and the latents of the structure, z_g and
-z_l, towards their own mean of 0: z_g' = sqrt(psi) z_g, z_l' = psi^2 z_l. By eye, odd colours and
-flecks come from the style; z_g brings terrain; and rare z_l bring what lies where nothing should:
-rocks in the sky, blots in the ground.
+pulled towards the mean style, w' = mean + psi (w - mean), once it is no farther from it than a
+share psi of all styles: their distances have a long tail, and odd colours lie there. The latents of
+the structure, z_g and z_l, are pulled towards their own mean of 0: z_g' = sqrt(psi) z_g, z_l' =
+psi^2 z_l. By eye, z_g brings terrain, and rare z_l bring what lies where nothing should: rocks in
+the sky, blots in the ground.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor
 from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 2  # in the identity of truncated pictures: 1 left z_l as it was drawn
-MEAN_OF = 4096  # styles whose mean stands for that of all
-_MEAN_SEED = 0
+TRUNCATION_VERSION = 2  # in the identity of truncated pictures: 1 had neither limit nor psi^2 z_l
+STYLES = 4096  # that stand for all
+_STYLES_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,21 @@ class Truncation:
         w = self.generator.style(z_global)
         if self.psi == 1.0:
             return z_global, w
-        mean = self._mean.to(w)
-        return self.psi**0.5 * z_global, mean + self.psi * (w - mean)
+        mean, limit = self._usual
+        away = w - mean.to(w)
+        distance = away.double().norm(dim=-1, keepdim=True)
+        kept = self.psi * (limit / distance).clamp(max=1)
+        return self.psi**0.5 * z_global, mean.to(w) + kept.to(w) * away
 
     @cached_property
-    def _mean(self) -> Tensor:
-        """The mean style [D], in float64 so that it does not hang on the order of a sum."""
+    def _usual(self) -> tuple[Tensor, Tensor]:
+        """The mean style [D] and the distance from it within which a share psi of all styles lies.
+
+        In float64, so that they do not hang on the order of a sum.
+        """
         mapping = self.generator.texture.mapping
         weight = next(mapping.parameters())
-        z = normal(_MEAN_SEED, Stream.STYLE, 0, 0, 1, MEAN_OF, weight.shape[1])[:, 0].T
-        w: Tensor = mapping(torch.from_numpy(z.copy()).to(weight))
-        return w.double().mean(dim=0)
+        z = normal(_STYLES_SEED, Stream.STYLE, 0, 0, 1, STYLES, weight.shape[1])[:, 0].T
+        w = mapping(torch.from_numpy(z.copy()).to(weight)).double()
+        mean = w.mean(dim=0)
+        return mean, (w - mean).norm(dim=-1).quantile(self.psi)
