@@ -41,8 +41,8 @@ from infinite_render.rendering.shards import DurableStore, is_intact, is_whole
 from infinite_render.rendering.targets import remove
 
 Pixels = NDArray[np.uint8]
-# The threads that read wide windows last: threads made anew for every read leave what they held
-# behind in ever more arenas of the allocator.
+# The threads that read wide windows live on: threads made anew for every read leave what they
+# held behind in ever more arenas of the allocator.
 _READERS = ThreadPoolExecutor(2, thread_name_prefix="read")
 
 
@@ -182,6 +182,29 @@ class CanvasStore:
         self._require(window, level)
         return self._decoded(window, level)
 
+    def is_intact(self, block: Block) -> bool:
+        """Whether a block's shard is there and every byte of it as it was written."""
+        return is_intact(self._path(block), *self._chunks(block))
+
+    def verify(self, on_block: Callable[[Block], None] | None = None) -> list[Block]:
+        """Check every byte of every block that is done; the damaged ones, in order.
+
+        Nothing is decompressed: this runs at the speed of the disk, far above that of rendering.
+        `on_block` is called after each block.
+        """
+        damaged = []
+        for block in self._done_blocks():
+            if not self.is_intact(block):
+                damaged.append(block)
+            if on_block is not None:
+                on_block(block)
+        return damaged
+
+    def drop_block(self, iy: int, ix: int, level: int = 0) -> None:
+        """Remove a block, to be made again. Those above it, made from it when whole, stay."""
+        self._done[level][iy, ix] = False
+        self.shard_path(iy, ix, level).unlink(missing_ok=True)
+
     def _require(self, window: Window, level: int) -> None:
         """Refuse a window that leaves the level, or of which blocks are not there.
 
@@ -209,29 +232,6 @@ class CanvasStore:
         rows = cover(window.y_span, self.block_px)
         columns = cover(window.x_span, self.block_px)
         return [Block(level, iy, ix) for iy in rows for ix in columns]
-
-    def is_intact(self, block: Block) -> bool:
-        """Whether a block's shard is there and every byte of it as it was written."""
-        return is_intact(self._path(block), *self._chunks(block))
-
-    def verify(self, on_block: Callable[[Block], None] | None = None) -> list[Block]:
-        """Check every byte of every block that is done; the damaged ones, in order.
-
-        Nothing is decompressed: this runs at the speed of the disk, far above that of rendering.
-        `on_block` is called after each block.
-        """
-        damaged = []
-        for block in self._done_blocks():
-            if not self.is_intact(block):
-                damaged.append(block)
-            if on_block is not None:
-                on_block(block)
-        return damaged
-
-    def drop_block(self, iy: int, ix: int, level: int = 0) -> None:
-        """Remove a block, to be made again. Those above it, made from it when whole, stay."""
-        self._done[level][iy, ix] = False
-        self.shard_path(iy, ix, level).unlink(missing_ok=True)
 
     def _done_blocks(self) -> Iterator[Block]:
         for level, done in enumerate(self._done):
