@@ -195,7 +195,7 @@ class ModelPainter:
         z_global = self._stack([field.z_global(config.global_dim) for field in fields])
         z_local = self._stack(
             [
-                field.z_local(w, config.local_dim, truncation.local)
+                field.z_local(w, config.local_dim, truncation.spread)
                 for field, w in zip(fields, wider, strict=True)
             ]
         )

@@ -20,7 +20,7 @@ from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
 TRUNCATION_VERSION = 2  # in the identity of truncated pictures: 1 had neither limit nor psi^2 z_l
-STYLES = 4096  # that stand for all
+_STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 
 
@@ -32,7 +32,7 @@ class Truncation:
     psi: float = 1.0
 
     @property
-    def local(self) -> float:
+    def spread(self) -> float:
         """What local latents are multiplied by: at psi = 1 they stay, bit for bit."""
         return self.psi**2
 
@@ -59,7 +59,7 @@ class Truncation:
         """
         mapping = self.generator.texture.mapping
         weight = next(mapping.parameters())
-        z = normal(_STYLES_SEED, Stream.STYLE, 0, 0, 1, STYLES, weight.shape[1])[:, 0].T
+        z = normal(_STYLES_SEED, Stream.STYLE, 0, 0, 1, _STYLES, weight.shape[1])[:, 0].T
         w = mapping(torch.from_numpy(z.copy()).to(weight)).double()
         mean = w.mean(dim=0)
         return mean, (w - mean).norm(dim=-1).quantile(self.psi)

@@ -259,7 +259,7 @@ class Scene:
         """z_s over a window of cells, [S,h,w] with channels last."""
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
-        spread = self._truncation.local
+        spread = self._truncation.spread
         z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim, spread))
         wrap = self.wrap_cells
         c = coordinates.window_grid(
