@@ -260,6 +260,13 @@ def test_another_recipe_or_other_photographs_are_refused_with_the_difference(
         run(more, longer, out)
     run(more, longer, out, allow_changed_data=True)
     assert newest(out)[1] == 64
+    listing = out / "data.json"
+    for damage in (lambda: listing.write_text("{"), listing.unlink):
+        damage()
+        with pytest.raises(DataError, match=r"data\.json.* is missing or damaged; .*--allow"):
+            run(more, longer, out)
+    run(more, longer, out, allow_changed_data=True)
+    assert listing.is_file()
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")

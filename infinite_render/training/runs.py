@@ -50,16 +50,29 @@ def open_run(
                 f"--out {out} holds another run: {differs}; choose another --out, or resume it "
                 f"with --recipe {run}"
             )
-        differs = listing_difference(json.loads(data.read_text("utf-8")), listing)
-        if differs and not allow_changed_data:
-            raise DataError(
-                f"the photographs are not those {out} began with: {differs}; give the same folder, "
-                "or --allow-changed-data to go on with these"
-            )
+        if not allow_changed_data:
+            _check_listing(data, listing)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         replace_file(data, lambda path: path.write_text(json.dumps(listing, indent=0), "utf-8"))
         replace_file(run, lambda path: path.write_text(format_toml(recipe), "utf-8"))
+
+
+def _check_listing(data: Path, listing: Listing) -> None:
+    """DataError unless `data` lists the same photographs."""
+    go_on = "or --allow-changed-data to go on with these"
+    try:
+        began: Listing = json.loads(data.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise DataError(
+            f"{data}, which lists the photographs the run began with, is missing or damaged; "
+            f"choose another --out, {go_on}"
+        ) from None
+    if differs := listing_difference(began, listing):
+        raise DataError(
+            f"the photographs are not those {data.parent} began with: {differs}; give the same "
+            f"folder, {go_on}"
+        )
 
 
 @contextmanager
