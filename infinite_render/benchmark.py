@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infinite_render.fields.latents import LatentField, SeededLatents
+from infinite_render.fields.local import ALONE, LocalLaw
 from infinite_render.geometry import Window, window_needed
 from infinite_render.models import Model
 from infinite_render.rendering.canvas import Canvas, paint_canvas
@@ -67,8 +68,8 @@ class TimedLatents:
     def z_global(self, dim: int) -> NDArray[np.float32]:
         return self._timed("z_global", dim)
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> NDArray[np.float32]:
-        return self._timed("z_local", window_cell, dim, spread)
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> NDArray[np.float32]:
+        return self._timed("z_local", window_cell, dim, law)
 
     def texture_noise(self, layer: int, window: Window) -> NDArray[np.float32]:
         return self._timed("texture_noise", layer, window)

@@ -41,6 +41,8 @@ class GeneratorConfig:
     start_rows: int = 7  # rows at which a training patch may start (V)
     period_cells: int = 108  # horizontal period of the coordinate grid (T)
     cut: float = 3.0  # tanh's argument at row 0 is -cut
+    drift: float = 0.0  # share of z_l's standard deviation that drifts over many cells
+    drift_cells: int = 48  # over which it goes from one value to the next
     coordinates: bool = True  # whether the structure synthesizer sees the coordinates
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
 
@@ -59,7 +61,7 @@ class GeneratorConfig:
             )
         if self.patch_cells <= (0 if self.padding else MARGIN_CELLS):
             raise RecipeError(f"patch_cells = {self.patch_cells} must be over {MARGIN_CELLS}")
-        _check_most(self, ("patch_cells", "start_rows", "period_cells"), MOST_CELLS)
+        _check_most(self, ("patch_cells", "start_rows", "period_cells", "drift_cells"), MOST_CELLS)
         if self.structure_layers < 0 or self.structure_radius < 0:
             raise RecipeError("structure_layers and structure_radius must be 0 or more")
         if self.structure_layers == 0 and self.structure_dim != self.local_dim:
@@ -70,6 +72,11 @@ class GeneratorConfig:
             )
         if not 0 < self.cut < math.inf:
             raise RecipeError(f"cut = {self.cut} must be over 0 and finite")
+        if not 0 <= self.drift < 1 or self.drift_cells < 1:
+            raise RecipeError(
+                f"drift must be 0 to below 1 and drift_cells 1 or more, got {self.drift} and "
+                f"{self.drift_cells}"
+            )
 
     @property
     def blocks(self) -> int:

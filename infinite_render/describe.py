@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from infinite_render.config import ModelRecipe, parse_toml
+from infinite_render.config import GeneratorConfig, ModelRecipe, parse_toml
 from infinite_render.errors import ModelError, nearest
 from infinite_render.geometry import Span
 from infinite_render.models import CARD, RECIPE, Model, find_model, known_models, load_model
@@ -66,6 +66,7 @@ def describe_model(model: Model) -> tuple[str, Rows]:
         ("parameters", f"{parameters:,}"),
         ("training patch", f"{generator.patch_px} px, {generator.patch_cells} cells"),
         ("a cell of latents", f"{generator.stride} px"),
+        *_drift_row(generator),
         ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
         ("texture", f"{' '.join(map(str, generator.texture_dims))} channels"),
         ("cells, blocks", f"{recipe.render.cell_px} px, {recipe.render.block_px} px"),
@@ -89,6 +90,13 @@ def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
         f"{plan.ideal_macs_per_px / 1e3:.1f} kMAC a pixel, times {plan.waste:.3f}; "
         f"one latent reaches {plan.reach_px.size} px",
     )
+
+
+def _drift_row(generator: GeneratorConfig) -> Rows:
+    if generator.drift == 0:
+        return []
+    text = f"{generator.drift:g} of them, over {generator.drift_cells} cells"
+    return [("drift of latents", text)]
 
 
 def _zooms(recipe: ModelRecipe) -> int:

@@ -65,6 +65,7 @@ class Stream(IntEnum):
     GLOBAL    0            vectors of the whole scene, at (0, 0): the global latent, a style's z
     LOCAL     1            local latents, on the lattice of cells
     STYLE     2            styles that have a place: anchors and regions, at their own index
+    DRIFT     3            the part of local latents that drifts, at its nodes
     TEXTURE   16 .. 63     a texture layer's noise, on its own lattice: `texture_stream(layer)`
     DETAIL    64 .. 1023   the detail ladder's noise: `detail_stream(step, layer)`
     FREE      1024 ..      left to experiments and to what is yet to come
@@ -73,6 +74,7 @@ class Stream(IntEnum):
     GLOBAL = 0
     LOCAL = 1
     STYLE = 2
+    DRIFT = 3
     TEXTURE = 16
     DETAIL = 64
     FREE = 1024

@@ -20,6 +20,8 @@ SMALL = GeneratorConfig(
     texture_dims=(8, 6, 5),
     mapping_layers=2,
     period_cells=13,
+    drift=0.3,
+    drift_cells=7,
 )
 
 SMALL_DETAIL = DetailConfig(low_dim=5, low_layers=2, up_dim=4, high_dim=3, zooms=2)

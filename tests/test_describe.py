@@ -13,7 +13,8 @@ from small_models import SMALL, SMALL_DETAIL, random_model
 from infinite_render.config import GeneratorConfig, format_toml
 from infinite_render.describe import affected_px, describe
 from infinite_render.errors import InfrenderError, ModelError
-from infinite_render.fields.latents import Array, SeededLatents
+from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.local import ALONE, Array, LocalLaw
 from infinite_render.geometry import Window
 from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
@@ -24,8 +25,8 @@ from infinite_render.training.recipes import TrainRecipe, load_recipe
 class OneLatentChanged(SeededLatents):
     """The field of a seed, but for the local latent of cell (0, 0)."""
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-        values = super().z_local(window_cell, dim, spread)
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+        values = super().z_local(window_cell, dim, law)
         y, x = -window_cell.y, -window_cell.x
         if 0 <= y < window_cell.height and 0 <= x < window_cell.width:
             values[:, y, x] += 50

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from infinite_render.config import GeneratorConfig, ModelRecipe
 from infinite_render.errors import ModelError, UsageError
+from infinite_render.fields.local import LocalLaw
 from infinite_render.fields.pins import Pin, load_pin, save_pin
 from infinite_render.geometry import Window
 from infinite_render.inversion import eyes, losses
@@ -169,7 +170,7 @@ def test_the_painter_paints_what_the_renderer_does() -> None:
     latents = Latents(
         tensor(scene.latents.z_global(SMALL.global_dim)),
         torch.zeros(SMALL.styles, SMALL.global_dim),
-        tensor(scene.latents.z_local(windows.latents, SMALL.local_dim)),
+        tensor(scene.latents.z_local(windows.latents, SMALL.local_dim, LocalLaw.of(SMALL))),
         [tensor(scene.latents.texture_noise(i, w)) for i, w in enumerate(windows.noise)],
     )
     painter = Painter(model.generator, SMALL, windows, (0.0, 0.0), torch.float32)

@@ -11,6 +11,7 @@ from small_models import SMALL, random_model
 
 from infinite_render.config import GeneratorConfig
 from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.local import LocalLaw
 from infinite_render.geometry import (
     Window,
     structure_stage,
@@ -41,10 +42,11 @@ def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Pict
         torch.from_numpy(latents.texture_noise(i, lattice))[None, None]
         for i, lattice in enumerate(lattices[1:])
     ]
+    z_local = latents.z_local(latent_cells, config.local_dim, LocalLaw.of(config))
     with torch.no_grad():
         rgb, _ = network(
             torch.from_numpy(latents.z_global(config.global_dim))[None],
-            torch.from_numpy(latents.z_local(latent_cells, config.local_dim))[None],
+            torch.from_numpy(z_local)[None],
             c,
             noise=noise,
         )

@@ -14,6 +14,7 @@ from small_models import SMALL, SMALL_DETAIL, random_model
 from torch import Tensor
 
 from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.local import LocalLaw
 from infinite_render.fields.shapes import Disc, Polygon, Shapes
 from infinite_render.fields.styles import (
     Anchors,
@@ -112,7 +113,8 @@ def plainly(window: Window, field: StyleField, wrap: int | None = None) -> Pictu
         return torch.einsum("kd,khw->dhw", vectors, shares)[None]
 
     with torch.no_grad():
-        x = torch.from_numpy(painter.latents.z_local(low[0], config.local_dim)).double()[None]
+        z_local = painter.latents.z_local(low[0], config.local_dim, LocalLaw.of(config))
+        x = torch.from_numpy(z_local).double()[None]
         c = window_grid(
             low[0],
             cut=config.cut,

@@ -15,7 +15,8 @@ from infinite_render.config import RenderConfig
 from infinite_render.errors import RecipeError
 from infinite_render.evaluation.painters import ModelPainter, view_of
 from infinite_render.fields.continued import ContinuedLatents, cells_of
-from infinite_render.fields.latents import Array, LatentField, SeededLatents
+from infinite_render.fields.latents import LatentField, SeededLatents
+from infinite_render.fields.local import ALONE, Array, LocalLaw
 from infinite_render.fields.pins import PinnedLatents
 from infinite_render.fields.reseeded import Reseed, ReseededLatents
 from infinite_render.fields.styles import OneStyle, Style
@@ -84,9 +85,9 @@ AROUND = Window(-8, -30, 30, 70)
     ],
 )
 def test_every_drawn_local_latent_shrinks(field: LatentField) -> None:
-    drawn = field.z_local(AROUND, 4)
-    np.testing.assert_array_equal(field.z_local(AROUND, 4, 0.25), drawn * np.float32(0.25))
-    np.testing.assert_array_equal(field.z_local(AROUND, 4, 1.0), drawn)
+    drawn, quarter = field.z_local(AROUND, 4), LocalLaw(0.25)
+    np.testing.assert_array_equal(field.z_local(AROUND, 4, quarter), drawn * np.float32(0.25))
+    np.testing.assert_array_equal(field.z_local(AROUND, 4, LocalLaw(1.0)), drawn)
 
 
 @pytest.mark.parametrize("around", [PinnedLatents, ContinuedLatents])
@@ -97,16 +98,17 @@ def test_local_latents_that_an_inversion_found_stay(
     field, seeded = around(SeededLatents(5), (pin,)), SeededLatents(5)
     own, far = cells_of(pin), Window(200, 0, 4, 4)
     found = pin.z_local[:, *own.within(pin.z_window)]
-    np.testing.assert_array_equal(field.z_local(own, 4, 0.25), found)
-    np.testing.assert_array_equal(field.z_local(far, 4, 0.25), seeded.z_local(far, 4, 0.25))
+    law = LocalLaw(0.25)
+    np.testing.assert_array_equal(field.z_local(own, 4, law), found)
+    np.testing.assert_array_equal(field.z_local(far, 4, law), seeded.z_local(far, 4, law))
 
 
 def test_a_picture_is_that_of_local_latents_by_the_square_of_psi() -> None:
     @dataclass(frozen=True)
     class Shrunk(SeededLatents):
-        def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-            assert spread == 0.25
-            return super().z_local(window_cell, dim) * np.float32(0.25)
+        def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+            assert law.spread == 0.25
+            return super().z_local(window_cell, dim, replace(law, spread=1.0)) * np.float32(0.25)
 
     model = random_model(SMALL)
     shrunk = Scene(model, latents=Shrunk(3), truncation=0.5)

@@ -29,6 +29,7 @@ from infinite_render.errors import UsageError
 from infinite_render.evaluation.photographs import View
 from infinite_render.evaluation.protocols import Pictures
 from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.local import LocalLaw
 from infinite_render.geometry import (
     Window,
     first_px_of_cell,
@@ -190,12 +191,13 @@ class ModelPainter:
         truncation = Truncation(self.model.generator.to(self.device), self.psi)
         fields = [SeededLatents(seed) for seed, _ in wanted]
         windows = [window for _, window in wanted]
+        law = LocalLaw.of(config, truncation.spread)
         m = config.structure_margin_cells
         wider = [Window(w.y - m, w.x - m, w.height + 2 * m, w.width + 2 * m) for w in windows]
         z_global = self._stack([field.z_global(config.global_dim) for field in fields])
         z_local = self._stack(
             [
-                field.z_local(w, config.local_dim, truncation.spread)
+                field.z_local(w, config.local_dim, law)
                 for field, w in zip(fields, wider, strict=True)
             ]
         )

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infinite_render.fields.latents import Array, LatentField
+from infinite_render.fields.latents import LatentField
+from infinite_render.fields.local import ALONE, Array, LocalLaw
 from infinite_render.fields.pins import Pin, PinnedLatents
 from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Span, Window
@@ -39,8 +40,8 @@ class ContinuedLatents:
     def z_global(self, dim: int) -> Array:
         return self._pinned.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-        seeded = self.inner.z_local(window_cell, dim, spread)
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+        seeded = self.inner.z_local(window_cell, dim, law)
         around = [_continued(pin, window_cell) for pin in self.pins]
         near = [(share, mirrored) for share, mirrored in around if share.any()]
         if not near:

@@ -11,9 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from infinite_render.fields.local import ALONE, Array, LocalLaw, local_latents
 from infinite_render.geometry import Window
 from infinite_render.noise import (
     NOISE_VERSION,
@@ -23,20 +21,17 @@ from infinite_render.noise import (
     texture_stream,
 )
 
-Array = NDArray[np.float32]
-
 
 class LatentField(Protocol):
     """What a renderer asks of the latents; all values float32, about N(0, 1).
 
-    `spread` is what drawn local latents are multiplied by (`nn.truncation`); those that an
-    inversion found are not drawn, and stay.
+    `law` says how local latents are drawn; those that an inversion found are not drawn, and stay.
     """
 
     def z_global(self, dim: int) -> Array:
         """The global latent, [dim]."""
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         """Local latents over a window of cells, [dim,h,w]."""
 
     def texture_noise(self, layer: int, window: Window) -> Array:
@@ -58,8 +53,8 @@ class SeededLatents:
     def z_global(self, dim: int) -> Array:
         return normal(self.seed, Stream.GLOBAL, 0, 0, 1, 1, dim).reshape(dim)
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-        return local_latents(self.seed, window_cell, dim, spread)
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+        return local_latents(self.seed, window_cell, dim, law)
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         noise: Array = normal(self.seed, texture_stream(layer), *window)[0]
@@ -72,11 +67,6 @@ class SeededLatents:
 
     def describe(self) -> dict[str, Any]:
         return {"seed": self.seed % 2**64, "noise_version": NOISE_VERSION}
-
-
-def local_latents(seed: int, window_cell: Window, dim: int, spread: float) -> Array:
-    """z_l of a seed over a window of cells, [dim,h,w], of standard deviation `spread`."""
-    return normal(seed, Stream.LOCAL, *window_cell, dim) * np.float32(spread)
 
 
 def points_of(layer: int) -> int:

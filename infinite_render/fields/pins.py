@@ -26,7 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from infinite_render.errors import DataError
-from infinite_render.fields.latents import Array, LatentField, points_of
+from infinite_render.fields.latents import LatentField, points_of
+from infinite_render.fields.local import ALONE, Array, LocalLaw
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window
 
@@ -195,8 +196,8 @@ class PinnedLatents:
     def z_global(self, dim: int) -> Array:
         return self.pins[0].z_global if self.pins else self.inner.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-        z_local = self.inner.z_local(window_cell, dim, spread)
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+        z_local = self.inner.z_local(window_cell, dim, law)
         for pin in self.pins:
             _lay(z_local, window_cell, pin.z_local, pin.z_window)
         return z_local

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from infinite_render.errors import RecipeError
-from infinite_render.fields.latents import Array, LatentField, local_latents
+from infinite_render.fields.latents import LatentField
+from infinite_render.fields.local import ALONE, Array, LocalLaw, local_latents
 from infinite_render.geometry import Window, cover, turns
 
 
@@ -32,13 +33,13 @@ class ReseededLatents:
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-        z_local = self.inner.z_local(window_cell, dim, spread)
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+        z_local = self.inner.z_local(window_cell, dim, law)
         for box, seed in self.reseeds:
             shared = box.meet(window_cell)
             if shared.height and shared.width:
                 rows, columns = shared.within(window_cell)
-                z_local[:, rows, columns] = local_latents(seed, shared, dim, spread)
+                z_local[:, rows, columns] = local_latents(seed, shared, dim, law)
         return z_local
 
     def texture_noise(self, layer: int, window: Window) -> Array:

@@ -1,5 +1,7 @@
 """Latents on a cylinder: every lattice of another field, repeated after a whole number of cells.
 
+What drifts over many cells is drawn for the cylinder, so that it closes there.
+
 Spaces: z_l on the cell lattice; the noise of a layer on that layer's own lattice, which has a power
 of two points to a cell, so that a period of whole cells is one of every lattice.
 """
@@ -12,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from infinite_render.fields.latents import Array, LatentField, points_of
+from infinite_render.fields.latents import LatentField, points_of
+from infinite_render.fields.local import ALONE, Array, LocalLaw
 from infinite_render.geometry import Window, turns
 
 
@@ -31,8 +34,9 @@ class WrappedLatents:
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
 
-    def z_local(self, window_cell: Window, dim: int, spread: float = 1.0) -> Array:
-        return self._turned(window_cell, 1, lambda part: self.inner.z_local(part, dim, spread))
+    def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+        law = law.wrapped(self.period_cells)
+        return self._turned(window_cell, 1, lambda part: self.inner.z_local(part, dim, law))
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self._turned(

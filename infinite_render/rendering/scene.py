@@ -24,6 +24,7 @@ from torch import Tensor
 from infinite_render.config import check_truncation
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.latents import LatentField, SeededLatents
+from infinite_render.fields.local import LocalLaw
 from infinite_render.fields.styles import StyleField
 from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window, tiles_of, turns, window_needed, windows_given
@@ -259,8 +260,8 @@ class Scene:
         """z_s over a window of cells, [S,h,w] with channels last."""
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
-        spread = self._truncation.spread
-        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim, spread))
+        law = LocalLaw.of(config, self._truncation.spread)
+        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim, law))
         wrap = self.wrap_cells
         c = coordinates.window_grid(
             latent_window,

@@ -6,6 +6,7 @@ are i and i + N / 2: they share z_g, c, style mixing, and differ in z_l and nois
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,12 +88,16 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
     position = position if recipe.faithful else same(position)
     grid = _grid(config, same(row), same(start_column + jitter[:, 1]), cells)
 
+    z_local = draws.normal(config.local_dim, cells, cells)
+    if config.drift > 0:  # `fields.local`: over a patch, it is one value a channel
+        drift = draws.normal(config.local_dim, 1, 1)
+        z_local = math.sqrt(1 - config.drift * config.drift) * z_local + config.drift * drift
     sides = noise_sizes(config, config.patch_cells)
     return Scene(
         z_global=z_global,
         z_second=z_second,
         crossover=crossover,
-        z_local=draws.normal(config.local_dim, cells, cells),
+        z_local=z_local,
         c=grid,
         noise=[draws.normal(1, side, side) for side in sides],
         position=position.float(),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
+from infinite_render.fields.local import LocalLaw, local_latents
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window
 from infinite_render.nn import coordinates
@@ -59,8 +60,9 @@ def strips(generator: Generator, config: GeneratorConfig, device: torch.device) 
     for index in range(STRIPS):
         numbers = Draws(SHEET_SEED, 1000 + index, SHEET, rows=[0], batch=1, device=device)
         z_global = numbers.normal(config.global_dim)
-        z_local = numbers.normal(config.local_dim, window_cell.height, window_cell.width)
+        drawn = local_latents(index, window_cell, config.local_dim, LocalLaw.of(config))
         noise = [numbers.normal(1, y, x) for y, x in sizes]
+        z_local = torch.from_numpy(drawn)[None].to(device)
         yield generator(z_global, z_local, c, noise=noise)[0][0]
 
 

@@ -1,0 +1,98 @@
+"""Local latents: Gaussian at every cell, one part drawn for each, one that drifts over many.
+
+z_l = spread (sqrt(1 - d^2) a + d b), on the lattice of cells: `a` is drawn anew in every cell; `b`,
+the drift, is drawn at nodes `drift_cells` apart and goes over smoothly from one to the next. Both,
+and so z_l, have variance 1 before `spread`. A convolution averages `a` over its window, and `b` it
+sees as it is: small as its share is, it takes terrain from one kind to another along a canvas.
+
+In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinite_render.config import GeneratorConfig
+from infinite_render.geometry import Span, Window
+from infinite_render.noise import Stream, normal
+
+Array = NDArray[np.float32]
+Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share
+
+
+@dataclass(frozen=True)
+class LocalLaw:
+    """The law that local latents are drawn by.
+
+    spread       what all are multiplied by (`nn.truncation`)
+    drift        d, the drift's share of the standard deviation, from 0 to below 1
+    drift_cells  from one node of the drift to the next
+    wrap_cells   on a cylinder its circumference: the drift, too, closes there
+    """
+
+    spread: float = 1.0
+    drift: float = 0.0
+    drift_cells: int = 1
+    wrap_cells: int | None = None
+
+    @classmethod
+    def of(cls, config: GeneratorConfig, spread: float = 1.0) -> Self:
+        """The law a generator was trained on."""
+        return cls(spread, config.drift, config.drift_cells)
+
+    def wrapped(self, period_cells: int) -> Self:
+        """The same on a cylinder."""
+        return replace(self, wrap_cells=period_cells)
+
+
+ALONE = LocalLaw()  # N(0,1), every cell by itself
+
+
+def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
+    """z_l of a seed over a window of cells, float32 [dim,h,w]."""
+    z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
+    z_local *= np.float32(law.spread * math.sqrt(1 - law.drift * law.drift))
+    if law.drift > 0:
+        _add_drift(z_local, seed, window_cell, law)
+    return z_local
+
+
+def _add_drift(z_local: Array, seed: int, window_cell: Window, law: LocalLaw) -> None:
+    """Add spread d b in place: at every place b is that of the four nodes around it."""
+    wrap = law.wrap_cells
+    around = None if wrap is None else max(1, round(wrap / law.drift_cells))
+    (up, upper), (down, lower) = _between(window_cell.y_span, law.drift_cells, 1)
+    (left, before), (right, after) = _between(
+        window_cell.x_span, wrap or law.drift_cells, around or 1
+    )
+    y, x = int(up[0]), int(left[0])
+    height, width = int(down[-1]) - y + 1, int(right[-1]) - x + 1
+    nodes = normal(seed, Stream.DRIFT, y, x, height, width, len(z_local), period_x=around)
+    nodes *= np.float32(law.spread * law.drift)
+    lines: Array = nodes[:, up - y] * upper[:, None] + nodes[:, down - y] * lower[:, None]
+    for column, share in ((left, before), (right, after)):
+        part = np.repeat(lines, np.bincount(column - x, minlength=width), axis=2)
+        part *= share
+        z_local += part
+
+
+def _between(cells: Span, length: int, count: int) -> tuple[Node, Node]:
+    """The nodes before and after each cell of a span, `count` of them to `length` cells.
+
+    Shares are those of a smooth step, their squares adding up to 1. Only operations that every
+    machine rounds alike.
+    """
+    first, rest = divmod(cells.start * count, length)  # exact: Python's integers
+    place = rest + np.arange(cells.size) * count
+    before = first + place // length
+    t = place % length / length
+    step = t * t * (3.0 - 2.0 * t)
+    norm = np.sqrt(step * step + (1.0 - step) * (1.0 - step))
+    share_before: Array = ((1.0 - step) / norm).astype(np.float32)
+    share_after: Array = (step / norm).astype(np.float32)
+    return (before, share_before), (before + 1, share_after)

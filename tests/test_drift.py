@@ -1,0 +1,106 @@
+"""The part of local latents that drifts: its law, its windows, its cylinder, its training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from landscapes import toy_recipe
+from small_models import SMALL, random_model
+
+from infinite_render.config import GeneratorConfig
+from infinite_render.errors import RecipeError
+from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.local import LocalLaw, local_latents
+from infinite_render.fields.wrapped import WrappedLatents
+from infinite_render.geometry import Window
+from infinite_render.rendering.scene import Scene
+from infinite_render.training.draws import Draws
+from infinite_render.training.painting import draw_scene
+
+LAW = LocalLaw(drift=0.6, drift_cells=7)
+FAR = 2**37
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (-33, -20), (FAR, -FAR), (-FAR - 5, FAR + 3)])
+@pytest.mark.parametrize("wrap", [None, 23])
+def test_a_window_of_a_window_is_that_window(corner: tuple[int, int], wrap: int | None) -> None:
+    law = replace(LAW, wrap_cells=wrap)
+    outer = Window(*corner, 30, 41)
+    whole = local_latents(5, outer, 3, law)
+    for y, x, height, width in ((0, 0, 1, 1), (3, 9, 20, 7), (29, 40, 1, 1), (6, 13, 8, 14)):
+        inner = Window(outer.y + y, outer.x + x, height, width)
+        part = local_latents(5, inner, 3, law)
+        np.testing.assert_array_equal(part, whole[:, *inner.within(outer)])
+
+
+def test_without_drift_latents_are_the_noise_field_alone() -> None:
+    window = Window(-4, 9, 6, 8)
+    alone = local_latents(5, window, 3)
+    np.testing.assert_array_equal(local_latents(5, window, 3, LocalLaw(drift_cells=9)), alone)
+    assert not (local_latents(5, window, 3, LAW) == alone).any()
+
+
+def test_latents_keep_their_variance_and_are_alike_over_the_drift_alone() -> None:
+    z = local_latents(1, Window(0, 0, 700, 700), 8, LAW).astype(np.float64)
+    assert abs(z.mean()) < 0.03
+    assert abs(z.var() - 1) < 0.02
+    # The drift holds all that neighbours share; two nodes away nothing is left of it.
+    near, far = (z[:, :, :-k] * z[:, :, k:] for k in (1, 15))
+    assert abs(near.mean() - 0.36) < 0.03
+    assert abs(far.mean()) < 0.02
+
+
+def test_spread_shrinks_the_drift_too() -> None:
+    window = Window(-4, 9, 6, 8)
+    np.testing.assert_array_equal(
+        local_latents(5, window, 3, replace(LAW, spread=0.25)),
+        local_latents(5, window, 3, LAW) * np.float32(0.25),
+    )
+
+
+@pytest.mark.parametrize("wrap", [3, 7, 23, 24])
+def test_on_a_cylinder_the_drift_goes_over_its_seam_smoothly(wrap: int) -> None:
+    law = LocalLaw(drift=0.999999, drift_cells=7)
+    field = WrappedLatents(SeededLatents(5), wrap, SMALL.blocks)
+    z = field.z_local(Window(0, -wrap, 50, 3 * wrap), 8, law)
+    np.testing.assert_array_equal(z[:, :, :wrap], z[:, :, wrap : 2 * wrap])
+    steps = np.abs(np.diff(z, axis=2)).mean(axis=(0, 1))  # 1.1 between independent draws
+    assert steps[wrap - 1] < 2 * steps[: wrap - 1].max()
+    assert steps.max() < 0.5
+
+
+def test_a_canvas_of_a_drifting_model_changes_with_drift_and_its_cells() -> None:
+    pictures = {
+        Scene(random_model(config), seed=3).render(0, 0, 40, 40).tobytes()
+        for config in (
+            SMALL,
+            replace(SMALL, drift=0.2),
+            replace(SMALL, drift_cells=8),
+            replace(SMALL, drift=0.0),
+        )
+    }
+    assert len(pictures) == 4
+
+
+def test_in_training_a_patch_has_one_drift_a_channel() -> None:
+    toy = replace(toy_recipe(), batch=64)
+    recipe = replace(toy, generator=replace(toy.generator, drift=0.6))
+
+    def numbers() -> Draws:
+        return Draws(0, 0, 0, rows=range(64), batch=64)
+
+    z = draw_scene(recipe, numbers(), paired=True).z_local.double()
+    assert abs(z.var().item() - 1) < 0.05
+    drift = (z - 0.8 * draw_scene(toy, numbers(), paired=True).z_local) / 0.6
+    assert torch.allclose(drift, drift[:, :, :1, :1].expand_as(drift), atol=1e-5)
+    assert abs(drift[:, :, 0, 0].std().item() - 1) < 0.2
+    assert not torch.allclose(drift[:32], drift[32:])
+
+
+@pytest.mark.parametrize("given", [{"drift": 1.0}, {"drift": -0.1}, {"drift_cells": 0}])
+def test_an_impossible_drift_is_refused(given: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="drift"):
+        GeneratorConfig(**given)  # type: ignore[arg-type]
