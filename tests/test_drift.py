@@ -53,12 +53,13 @@ def test_latents_keep_their_variance_and_are_alike_over_the_drift_alone() -> Non
     assert abs(far.mean()) < 0.02
 
 
-def test_spread_shrinks_the_drift_too() -> None:
+def test_truncation_leaves_more_of_the_drift() -> None:
     window = Window(-4, 9, 6, 8)
-    np.testing.assert_array_equal(
-        local_latents(5, window, 3, replace(LAW, spread=0.25)),
-        local_latents(5, window, 3, LAW) * np.float32(0.25),
-    )
+    whole = local_latents(5, window, 3, LAW)
+    alone = np.float32(0.8) * local_latents(5, window, 3)
+    half = local_latents(5, window, 3, replace(LAW, psi=0.5))
+    np.testing.assert_allclose(half, alone / 8 + (whole - alone) / 4, atol=1e-6)
+    assert not local_latents(5, window, 3, replace(LAW, psi=0.0)).any()
 
 
 @pytest.mark.parametrize("wrap", [3, 7, 23, 24])

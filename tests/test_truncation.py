@@ -55,7 +55,7 @@ def test_between_the_latents_lie_on_the_line_to_the_mean() -> None:
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     ends = [Truncation(generator, psi).latents(z)[1] for psi in (0.0, 1.0)]
     z_global, between = Truncation(generator, 0.25).latents(z)
-    torch.testing.assert_close(z_global, 0.5 * z)
+    torch.testing.assert_close(z_global, 0.25 * z)
     share = (between - ends[0]).norm(dim=-1) / (ends[1] - ends[0]).norm(dim=-1)
     torch.testing.assert_close(between, torch.lerp(ends[0], ends[1], share[..., None]))
     assert share.max() == pytest.approx(0.25)
@@ -85,8 +85,8 @@ AROUND = Window(-8, -30, 30, 70)
     ],
 )
 def test_every_drawn_local_latent_shrinks(field: LatentField) -> None:
-    drawn, quarter = field.z_local(AROUND, 4), LocalLaw(0.25)
-    np.testing.assert_array_equal(field.z_local(AROUND, 4, quarter), drawn * np.float32(0.25))
+    drawn, half = field.z_local(AROUND, 4), LocalLaw(0.5)
+    np.testing.assert_array_equal(field.z_local(AROUND, 4, half), drawn * np.float32(0.125))
     np.testing.assert_array_equal(field.z_local(AROUND, 4, LocalLaw(1.0)), drawn)
 
 
@@ -103,21 +103,21 @@ def test_local_latents_that_an_inversion_found_stay(
     np.testing.assert_array_equal(field.z_local(far, 4, law), seeded.z_local(far, 4, law))
 
 
-def test_a_picture_is_that_of_local_latents_by_the_square_of_psi() -> None:
+def test_a_picture_is_that_of_local_latents_by_the_cube_of_psi() -> None:
     @dataclass(frozen=True)
     class Shrunk(SeededLatents):
         def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
-            assert law.spread == 0.25
-            return super().z_local(window_cell, dim, replace(law, spread=1.0)) * np.float32(0.25)
+            assert law.psi == 0.5
+            return super().z_local(window_cell, dim, replace(law, psi=1.0)) * np.float32(0.125)
 
-    model = random_model(SMALL)
+    model = random_model(replace(SMALL, drift=0.0))
     shrunk = Scene(model, latents=Shrunk(3), truncation=0.5)
     assert picture_of(shrunk) == picture_of(Scene(model, seed=3, truncation=0.5))
 
 
 def test_pictures_of_another_truncation_are_told_apart() -> None:
     model = random_model(SMALL)
-    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 2
+    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 3
     assert "truncation_version" not in Scene(model).identity()  # nothing is truncated
 
 

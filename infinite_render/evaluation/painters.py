@@ -191,7 +191,7 @@ class ModelPainter:
         truncation = Truncation(self.model.generator.to(self.device), self.psi)
         fields = [SeededLatents(seed) for seed, _ in wanted]
         windows = [window for _, window in wanted]
-        law = LocalLaw.of(config, truncation.spread)
+        law = LocalLaw.of(config, self.psi)
         m = config.structure_margin_cells
         wider = [Window(w.y - m, w.x - m, w.height + 2 * m, w.width + 2 * m) for w in windows]
         z_global = self._stack([field.z_global(config.global_dim) for field in fields])

@@ -1,9 +1,12 @@
 """Local latents: Gaussian at every cell, one part drawn for each, one that drifts over many.
 
-z_l = spread (sqrt(1 - d^2) a + d b), on the lattice of cells: `a` is drawn anew in every cell; `b`,
-the drift, is drawn at nodes `drift_cells` apart and goes over smoothly from one to the next. Both,
-and so z_l, have variance 1 before `spread`. A convolution averages `a` over its window, and `b` it
-sees as it is: small as its share is, it takes terrain from one kind to another along a canvas.
+z_l = sqrt(1 - d^2) a + d b, on the lattice of cells: `a` is drawn anew in every cell; `b`, the
+drift, is drawn at nodes `drift_cells` apart and goes over smoothly from one to the next. Both, and
+so z_l, have variance 1. A convolution averages `a` over its window, and `b` it sees as it is: small
+as its share is, it takes terrain from one kind to another along a canvas.
+
+Truncation (`nn.truncation`) takes psi^3 a and psi^2 b. By eye, rare `a` bring what lies where
+nothing should, rocks in the sky and blots in the ground, while `b` brings change, which may stay.
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -29,21 +32,21 @@ Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its
 class LocalLaw:
     """The law that local latents are drawn by.
 
-    spread       what all are multiplied by (`nn.truncation`)
+    psi          of the truncation trick, 0 .. 1; at 1 all stay, bit for bit
     drift        d, the drift's share of the standard deviation, from 0 to below 1
     drift_cells  from one node of the drift to the next
     wrap_cells   on a cylinder its circumference: the drift, too, closes there
     """
 
-    spread: float = 1.0
+    psi: float = 1.0
     drift: float = 0.0
     drift_cells: int = 1
     wrap_cells: int | None = None
 
     @classmethod
-    def of(cls, config: GeneratorConfig, spread: float = 1.0) -> Self:
-        """The law a generator was trained on."""
-        return cls(spread, config.drift, config.drift_cells)
+    def of(cls, config: GeneratorConfig, psi: float = 1.0) -> Self:
+        """The law a generator was trained on, truncated to `psi`."""
+        return cls(psi, config.drift, config.drift_cells)
 
     def wrapped(self, period_cells: int) -> Self:
         """The same on a cylinder."""
@@ -56,14 +59,14 @@ ALONE = LocalLaw()  # N(0,1), every cell by itself
 def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
     """z_l of a seed over a window of cells, float32 [dim,h,w]."""
     z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
-    z_local *= np.float32(law.spread * math.sqrt(1 - law.drift * law.drift))
+    z_local *= np.float32(law.psi * law.psi * law.psi * math.sqrt(1 - law.drift * law.drift))
     if law.drift > 0:
         _add_drift(z_local, seed, window_cell, law)
     return z_local
 
 
 def _add_drift(z_local: Array, seed: int, window_cell: Window, law: LocalLaw) -> None:
-    """Add spread d b in place: at every place b is that of the four nodes around it."""
+    """Add psi^2 d b in place: at every place b is that of the four nodes around it."""
     wrap = law.wrap_cells
     around = None if wrap is None else max(1, round(wrap / law.drift_cells))
     (up, upper), (down, lower) = _between(window_cell.y_span, law.drift_cells, 1)
@@ -73,7 +76,7 @@ def _add_drift(z_local: Array, seed: int, window_cell: Window, law: LocalLaw) ->
     y, x = int(up[0]), int(left[0])
     height, width = int(down[-1]) - y + 1, int(right[-1]) - x + 1
     nodes = normal(seed, Stream.DRIFT, y, x, height, width, len(z_local), period_x=around)
-    nodes *= np.float32(law.spread * law.drift)
+    nodes *= np.float32(law.psi * law.psi * law.drift)
     lines: Array = nodes[:, up - y] * upper[:, None] + nodes[:, down - y] * lower[:, None]
     for column, share in ((left, before), (right, after)):
         part = np.repeat(lines, np.bincount(column - x, minlength=width), axis=2)

@@ -3,9 +3,8 @@
 psi = 1 paints what training showed; less gives up variety for pictures that are surer. The style is
 pulled towards the mean style, w' = mean + psi (w - mean), once it is no farther from it than a
 share psi of all styles: their distances have a long tail, and odd colours lie there. The latents of
-the structure, z_g and z_l, are pulled towards their own mean of 0: z_g' = sqrt(psi) z_g, z_l' =
-psi^2 z_l. By eye, z_g brings terrain, and rare z_l bring what lies where nothing should: rocks in
-the sky, blots in the ground.
+the structure are pulled towards their own mean of 0: z_g' = psi z_g here, z_l where it is drawn
+(`fields.local`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 2  # in the identity of truncated pictures: 1 had neither limit nor psi^2 z_l
+TRUNCATION_VERSION = 3  # in the identity of truncated pictures: 2 had sqrt(psi) z_g, psi^2 z_l
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 
@@ -30,11 +29,6 @@ class Truncation:
 
     generator: Generator
     psi: float = 1.0
-
-    @property
-    def spread(self) -> float:
-        """What local latents are multiplied by: at psi = 1 they stay, bit for bit."""
-        return self.psi**2
 
     @torch.no_grad()
     def latents(self, z_global: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +43,7 @@ class Truncation:
         away = w - mean.to(w)
         distance = away.double().norm(dim=-1, keepdim=True)
         kept = self.psi * (limit / distance).clamp(max=1)
-        return self.psi**0.5 * z_global, mean.to(w) + kept.to(w) * away
+        return self.psi * z_global, mean.to(w) + kept.to(w) * away
 
     @cached_property
     def _usual(self) -> tuple[Tensor, Tensor]:

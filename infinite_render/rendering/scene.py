@@ -260,7 +260,7 @@ class Scene:
         """z_s over a window of cells, [S,h,w] with channels last."""
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
-        law = LocalLaw.of(config, self._truncation.spread)
+        law = LocalLaw.of(config, self.truncation)
         z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim, law))
         wrap = self.wrap_cells
         c = coordinates.window_grid(
