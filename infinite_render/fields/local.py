@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinite_render.config import GeneratorConfig
+from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Span, Window
 from infinite_render.noise import Stream, normal
 
@@ -93,8 +94,7 @@ def _between(cells: Span, length: int, count: int) -> tuple[Node, Node]:
     first, rest = divmod(cells.start * count, length)  # exact: Python's integers
     place = rest + np.arange(cells.size) * count
     before = first + place // length
-    t = place % length / length
-    step = t * t * (3.0 - 2.0 * t)
+    step = smooth(place % length / length)
     norm = np.sqrt(step * step + (1.0 - step) * (1.0 - step))
     share_before: Array = ((1.0 - step) / norm).astype(np.float32)
     share_after: Array = (step / norm).astype(np.float32)
