@@ -115,6 +115,48 @@ def test_whoever_stops_early_has_the_pin_so_far(photograph: Pixels) -> None:
 
 
 @pytest.mark.usefixtures("without_features")
+@pytest.mark.parametrize("reports", [1, 4])  # while it looks for a style; in the descent
+def test_a_stopped_inversion_goes_on_to_the_same_pin(
+    photograph: Pixels, tmp_path: Path, reports: int
+) -> None:
+    model, kept = random_model(), tmp_path / "kept"
+    whole, pin = run(model, photograph, interval=3)
+    events = invert(model, photograph, steps=30, interval=3, precision="float32", kept=kept)
+    seen = 0
+    while seen < reports:
+        seen += isinstance(next(events), InversionProgress)
+    events.close()  # type: ignore[attr-defined]
+
+    rest, found = run(model, photograph, interval=3, kept=kept)
+    assert [report.step for report in rest] == [report.step for report in whole[reports:]]
+    assert [report.loss for report in rest] == [report.loss for report in whole[reports:]]
+    assert found.digest == pin.digest
+    again, found = run(model, photograph, interval=3, kept=kept)  # the file of one that has ended
+    assert ([report.step for report in again], found.digest) == ([30], pin.digest)
+
+
+@pytest.mark.usefixtures("without_features")
+def test_a_file_of_another_inversion_is_told_and_replaced(
+    photograph: Pixels, tmp_path: Path
+) -> None:
+    model, kept = random_model(), tmp_path / "kept"
+    run(model, photograph, steps=4, kept=kept)
+
+    def told(**arguments: object) -> list[str]:
+        events = invert(model, photograph, precision="float32", kept=kept, **arguments)  # type: ignore[arg-type]
+        return [event.text for event in events if isinstance(event, Notice)]
+
+    assert "resumed at step 4 of 4" in told(steps=4)
+    assert f"{kept} is of another inversion; the inversion begins anew" in told(steps=5)
+    assert any("another inversion" in text for text in told(steps=5, time_limit_s=99.0))
+    assert any("another inversion" in text for text in told(steps=5, seed=1))
+    assert any("another inversion" in text for text in told(steps=5, horizon_px=7.0))
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert any(f"{kept} is damaged" in text for text in told(steps=2))
+    assert "resumed at step 2 of 2" in told(steps=2)
+
+
+@pytest.mark.usefixtures("without_features")
 def test_a_time_limit_ends_the_descent(photograph: Pixels) -> None:
     reports, _ = run(random_model(), photograph, steps=10**9, interval=1, time_limit_s=0.5)
     assert 1 <= reports[-1].step < 10**6

@@ -122,6 +122,27 @@ def test_a_killed_outpainting_goes_on_and_ends_with_the_same_file(model_folder: 
     assert sha256("killed.tif") == sha256("whole.tif")
 
 
+def test_a_killed_inversion_goes_on_and_ends_with_the_same_pin(model_folder: Path) -> None:
+    size = ("--width", 200, "--model", model_folder, "--steps", 80)
+    started("outpaint", photograph(), "whole.png", *size).communicate()
+    command, begun = ("outpaint", "in.png", "killed.png", *size), Path(".killed.pin.begun")
+    for number, (code, line) in {signal.SIGKILL: (-9, ""), signal.SIGINT: (130, "goes on")}.items():
+        before = begun.read_bytes() if begun.is_file() else b""
+        process = started(*command)
+        wait_until(lambda before=before: begun.is_file() and begun.read_bytes() != before, process)
+        process.send_signal(number)
+        said = process.communicate()[1]
+        assert process.returncode == code
+        assert line in said
+        assert not Path("killed.pin").exists()
+    process = started(*command)
+    assert "resumed at step" in process.communicate()[1]
+    assert process.returncode == 0
+    assert sha256("killed.pin") == sha256("whole.pin")
+    assert sha256("killed.png") == sha256("whole.png")
+    assert not begun.exists()
+
+
 def test_a_pin_of_something_else_is_refused(model_folder: Path, ladder_folder: Path) -> None:
     command = ("outpaint", photograph(), "out.png", "--model", model_folder, *QUICK)
     done(*command)

@@ -78,9 +78,10 @@ _MARGIN = Whole(0, such_as=512, unit="pixels")
 def outpaint(photograph: Path, out: Path | None, **given: Any) -> None:
     """Paint on around a photograph, whose own pixels are kept.
 
-    First the model looks for what repaints IN; this takes minutes and is kept as a .pin, with which
-    other seeds, sizes and places are painted at once. Forms are those of generate; lossless ones
-    (.tif with --compression deflate or none, .png, .zarr) hold IN's pixels bit for bit.
+    First the model looks for what repaints IN; this takes minutes, goes on by the same command if
+    it is stopped, and is kept as a .pin, with which other seeds, sizes and places are painted at
+    once. Forms are those of generate; lossless ones (.tif with --compression deflate or none, .png,
+    .zarr) hold IN's pixels bit for bit.
     """
     from infinite_render.fields.pins import load_pin
     from infinite_render.geometry import Window

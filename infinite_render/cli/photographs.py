@@ -160,11 +160,18 @@ def pin_of(model: Model, aim: Aim, out: Path, given: dict[str, Any], *, anew: bo
         return pin.moved((dy // pin.cell_px, dx // pin.cell_px))
     began = time.monotonic()
     found: list[Pin] = []
+    begun = aim.pin_path.with_name(f".{aim.pin_path.name}.begun")
     with kept_on_stop(
-        "stopped; an inversion is kept when it has ended, and --time ends one in time"
+        lambda: (
+            f"stopped; the inversion is kept in {begun}, and the same command goes on with it"
+            if begun.is_file()
+            else "stopped; nothing was found yet"
+        )
     ):
-        last = console.follow(_inverted(model, aim, out, given, found), quiet=given["quiet"])
+        events = _inverted(model, aim, out, given, begun, found)
+        last = console.follow(events, quiet=given["quiet"])
     save_pin(aim.pin_path, found[-1])
+    begun.unlink(missing_ok=True)
     psnr = last.terms["PSNR"] if isinstance(last, Inverting) else float("nan")
     line = (
         f"{aim.name}: repainted at {psnr:.1f} dB in {time.monotonic() - began:.0f} s, "
@@ -175,9 +182,9 @@ def pin_of(model: Model, aim: Aim, out: Path, given: dict[str, Any], *, anew: bo
 
 
 def _inverted(
-    model: Model, aim: Aim, out: Path, given: dict[str, Any], found: list[Pin]
+    model: Model, aim: Aim, out: Path, given: dict[str, Any], begun: Path, found: list[Pin]
 ) -> Iterator[object]:
-    """The events of an inversion; the pin is put into `found`."""
+    """The events of an inversion whose state is kept in `begun`; the pin is put into `found`."""
     from infinite_render.fields.pins import Pin
     from infinite_render.inversion.invert import STEPS, InversionProgress, invert
 
@@ -189,6 +196,7 @@ def _inverted(
         steps=given["steps"] or STEPS,
         time_limit_s=given["time"],
         precision=given["precision"],
+        kept=begun,
         **aim.like,
     ):
         if isinstance(event, InversionProgress):

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infinite_render.errors import ModelError, UsageError
+from infinite_render.errors import DataError, ModelError, UsageError
 from infinite_render.fields.pins import Pin
 from infinite_render.geometry import pieces
 from infinite_render.inversion.base import (
@@ -26,6 +27,7 @@ from infinite_render.inversion.base import (
     horizon_shift,
     to_base,
 )
+from infinite_render.inversion.begun import Begun, load_begun, save_begun
 from infinite_render.inversion.eyes import guess_shift, open_eyes
 from infinite_render.inversion.latents import Latents, Painter, windows_of
 from infinite_render.inversion.search import PIECE_PX, Descent, Sight, StyleSearch, first_style
@@ -75,6 +77,7 @@ def invert(
     interval: int = INTERVAL,
     seed: int = 0,
     precision: str = "auto",
+    kept: Path | None = None,
 ) -> Iterator[Notice | InversionProgress | Pin]:
     """Find the latents from which `model` repaints a photograph; the last thing yielded is the Pin.
 
@@ -84,6 +87,9 @@ def invert(
                   default the row follows from `horizon_px` (of the horizon, from the photograph's
                   top), or from what the model's discriminator sees, and the column is free
     time_limit_s  ends the descent in time, with what then is its best
+    kept          a file that holds the state at every report: the same inversion, stopped at
+                  whatever moment, goes on from there, without a time limit to the same bits.
+                  Whoever has the pin removes it
 
     Follows from its arguments and the machine alone, bit for bit, unless a time limit cuts it
     short. Each InversionProgress carries the pin as it is then: to stop early, close the iterator
@@ -124,13 +130,30 @@ def invert(
         photograph_sha256=pixels_sha256(photograph),
     )
     search = _Search(Sight(painter, target, base, eyes), steps, time_limit_s, seed)
-    _alone(lambda: search.begin(any_column=shift_cell is None))
-    while not search.done:
+    sees = eyes.features is not None, eyes.critic is not None
+    free = shift_cell is None, time_limit_s is None
+    question = f"{found.digest} {steps} {seed} {dtype} {sees} {free}"
+    begun = None
+    if kept is not None:
+        try:
+            begun = load_begun(kept, question)
+        except DataError as error:
+            yield Notice(f"{error}; the inversion begins anew")
+    if begun is not None:
+        search.restore(begun)
+        yield Notice(f"resumed at step {search.step} of {steps}")
+    else:
+        _alone(lambda: search.begin(any_column=shift_cell is None))
+    while True:
         _alone(lambda: search.advance(interval))
         pin, psnr_db, preview = _alone(lambda: search.show(found))
+        if kept is not None:
+            save_begun(kept, search.state(), question)
         yield InversionProgress(
             search.step, steps, search.seconds, search.loss, psnr_db, preview, pin
         )
+        if search.done:
+            break
     yield pin
 
 
@@ -177,17 +200,41 @@ class _Search:
         self.sight = replace(self.sight, painter=painter)
         self._style = StyleSearch(self.sight, latents, self.numbers)
 
+    def state(self) -> Begun:
+        """Where it stands: all that `restore` needs."""
+        phase = self._descent or self._style
+        assert phase is not None
+        tensors = {"numbers": self.numbers.get_state(), **phase.state()}
+        shift_cell = self.sight.painter.shift_cell
+        values = {"step": self.step, "loss": self.loss, "seconds": self.seconds}
+        return Begun(tensors, {**values, "shift_cell": shift_cell})
+
+    def restore(self, begun: Begun) -> None:
+        """Instead of `begin`: go on from what `state` gave."""
+        tensors, values = begun
+        self.numbers.set_state(tensors["numbers"])
+        y_cell, x_cell = values["shift_cell"]
+        painter = replace(self.sight.painter, shift_cell=(y_cell, x_cell))
+        self.sight = replace(self.sight, painter=painter)
+        if "taken" in tensors:
+            self._descent = Descent.restored(self.sight, tensors, self.numbers)
+        else:
+            self._style = StyleSearch.restored(self.sight, tensors, self.numbers)
+        self.step, self.loss = values["step"], values["loss"]
+        self.started = time.monotonic() - values["seconds"]
+
     def advance(self, steps: int) -> None:
         """So many steps, or as many as are left; one at least."""
-        assert self._style is not None
         for _ in range(steps):
             share = self.share
             if self.done:
                 return
-            if share < STYLE_SHARE and self._descent is None:
+            if self._descent is None and share < STYLE_SHARE:
+                assert self._style is not None
                 self.loss = self._style.step()
             else:
                 if self._descent is None:
+                    assert self._style is not None
                     self._descent = Descent(self.sight, self._style.latents, self.numbers)
                 descended = (share - STYLE_SHARE) / (1 - STYLE_SHARE)
                 self.loss = self._descent.step(min(1.0, descended))

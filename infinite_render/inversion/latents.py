@@ -6,6 +6,7 @@ Shapes: z_global [D]; w [styles,D]; z_local [L,h,w]; noise [h,w] a layer; RGB [3
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +38,13 @@ class Latents:
 
     def copy(self) -> Latents:
         """Detached and apart from what is learnt on."""
-        z_global, w_offset, z_local, *noise = [t.detach().clone() for t in self.tensors()]
-        return Latents(z_global, w_offset, z_local, noise)
+        return Latents.from_tensors([t.detach().clone() for t in self.tensors()])
+
+    @classmethod
+    def from_tensors(cls, tensors: Sequence[Tensor]) -> Latents:
+        """From what `tensors` gave."""
+        z_global, w_offset, z_local, *noise = tensors
+        return cls(z_global, w_offset, z_local, noise)
 
 
 @dataclass(frozen=True)

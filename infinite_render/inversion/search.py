@@ -14,7 +14,7 @@ Shapes: RGB [3,h,w] in about [-1, 1] on base px; latents as in `latents`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from infinite_render.geometry import Span, Window, pieces, texture_stage, window
 from infinite_render.inversion import losses
 from infinite_render.inversion.eyes import Eyes, feature_likeness, integer, row_likeness
 from infinite_render.inversion.latents import Latents, Painter, random_latents, windows_of
+from infinite_render.training.state import adam_tensors, load_adam, under
 
 CANDIDATES = 32  # styles, and places along the period, of which the nearest is taken
 STRIP_PX = 160  # width of what is painted at once to compare rows
@@ -127,6 +128,19 @@ class StyleSearch:
         _descend(self.adam, loss)
         return float(loss.detach())
 
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that changes, by name."""
+        return _named("style", self.latents) | _named("adam", self.adam)
+
+    @classmethod
+    def restored(
+        cls, sight: Sight, state: Mapping[str, Tensor], numbers: torch.Generator
+    ) -> StyleSearch:
+        """From what `state` gave."""
+        search = cls(sight, _latents("style", state), numbers)
+        load_adam(search.adam, under(state, "adam"))
+        return search
+
 
 class Descent:
     """Descends on everything, from a style that was found."""
@@ -167,6 +181,26 @@ class Descent:
         self.adam.step()
         self.taken += 1
         return total
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that changes, by name, and the start."""
+        own = {"taken": torch.tensor(self.taken)}
+        own |= _named("start", self.start) | _named("learnt", self.learnt)
+        return own | _named("adam", self.adam)
+
+    @classmethod
+    def restored(
+        cls, sight: Sight, state: Mapping[str, Tensor], numbers: torch.Generator
+    ) -> Descent:
+        """From what `state` gave."""
+        descent = cls(sight, _latents("start", state), numbers)
+        learnt = _latents("learnt", state)
+        with torch.no_grad():
+            for own, kept in zip(descent.learnt.tensors(), learnt.tensors(), strict=True):
+                own.copy_(kept)
+        load_adam(descent.adam, under(state, "adam"))
+        descent.taken = int(state["taken"])
+        return descent
 
     def _likeness(self, share: float) -> Iterator[Tensor]:
         """The terms of likeness, each with a graph of its own: a piece of the photograph each."""
@@ -224,6 +258,19 @@ def _distance(inner: Span, outer: Span) -> Tensor:
 def _group(learnt: Tensor | list[Tensor], rate: float) -> dict[str, object]:
     tensors = learnt if isinstance(learnt, list) else [learnt]
     return {"params": [tensor.requires_grad_(True) for tensor in tensors], "lr": rate}
+
+
+def _named(prefix: str, of: Latents | torch.optim.Adam) -> dict[str, Tensor]:
+    if isinstance(of, Latents):
+        tensors = {str(number): values for number, values in enumerate(of.tensors())}
+    else:
+        tensors = adam_tensors(of)
+    return {f"{prefix}.{key}": values.detach() for key, values in tensors.items()}
+
+
+def _latents(prefix: str, state: Mapping[str, Tensor]) -> Latents:
+    tensors = under(state, prefix)
+    return Latents.from_tensors([tensors[str(number)] for number in range(len(tensors))])
 
 
 def _descend(adam: torch.optim.Adam, loss: Tensor) -> None:

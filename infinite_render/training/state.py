@@ -44,17 +44,16 @@ class State:
         for prefix, module in self.modules().items():
             named |= {f"{prefix}.{key}": value for key, value in module.state_dict().items()}
         for prefix, adam in self._adams().items():
-            for index, slots in adam.state_dict()["state"].items():
-                named |= {f"{prefix}.{index}.{key}": value for key, value in slots.items()}
+            named |= {f"{prefix}.{key}": value for key, value in adam_tensors(adam).items()}
         return {key: value.detach().cpu().contiguous() for key, value in named.items()}
 
     def load(self, tensors: Mapping[str, Tensor], images: int) -> None:
         """Take over what `tensors` gave; ModelError when a tensor is missing or does not fit."""
         try:
             for prefix, module in self.modules().items():
-                module.load_state_dict(_under(tensors, prefix))
+                module.load_state_dict(under(tensors, prefix))
             for prefix, adam in self._adams().items():
-                _load_adam(adam, _under(tensors, prefix))
+                load_adam(adam, under(tensors, prefix))
             self.path_mean.copy_(tensors["path_mean"])
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
@@ -65,12 +64,23 @@ class State:
         return {"generator_adam": self.generator_adam, "critic_adam": self.critic_adam}
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix` and a dot, by the rest of their names."""
     start = f"{prefix}."
     return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}
 
 
-def _load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+def adam_tensors(adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """What Adam remembers of each parameter, by the parameter's number and the moment's name."""
+    return {
+        f"{number}.{key}": value
+        for number, slots in adam.state_dict()["state"].items()
+        for key, value in slots.items()
+    }
+
+
+def load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `adam_tensors` gave; the rates stay."""
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
