@@ -129,10 +129,18 @@ def invert(
         noise_windows=painter.whole.noise,
         photograph_sha256=pixels_sha256(photograph),
     )
-    search = _Search(Sight(painter, target, base, eyes), steps, time_limit_s, seed)
+    any_column = shift_cell is None
+    search = _Search(Sight(painter, target, base, eyes), steps, time_limit_s, seed, any_column)
     sees = eyes.features is not None, eyes.critic is not None
-    free = shift_cell is None, time_limit_s is None
+    free = any_column, time_limit_s is None
     question = f"{found.digest} {steps} {seed} {dtype} {sees} {free}"
+    yield from _searched(search, found, interval, kept, question)
+
+
+def _searched(
+    search: _Search, found: Pin, interval: int, kept: Path | None, question: str
+) -> Iterator[Notice | InversionProgress | Pin]:
+    """The search to its end, from its beginning or from where `kept` holds it; last the Pin."""
     begun = None
     if kept is not None:
         try:
@@ -141,16 +149,16 @@ def invert(
             yield Notice(f"{error}; the inversion begins anew")
     if begun is not None:
         search.restore(begun)
-        yield Notice(f"resumed at step {search.step} of {steps}")
+        yield Notice(f"resumed at step {search.step} of {search.steps}")
     else:
-        _alone(lambda: search.begin(any_column=shift_cell is None))
+        _alone(search.begin)
     while True:
         _alone(lambda: search.advance(interval))
         pin, psnr_db, preview = _alone(lambda: search.show(found))
         if kept is not None:
             save_begun(kept, search.state(), question)
         yield InversionProgress(
-            search.step, steps, search.seconds, search.loss, psnr_db, preview, pin
+            search.step, search.steps, search.seconds, search.loss, psnr_db, preview, pin
         )
         if search.done:
             break
@@ -166,8 +174,11 @@ def _alone(work: Callable[[], T]) -> T:
 class _Search:
     """The style's search, then the descent: `step` of `steps` done, with `loss` at the last."""
 
-    def __init__(self, sight: Sight, steps: int, time_limit_s: float | None, seed: int) -> None:
+    def __init__(
+        self, sight: Sight, steps: int, time_limit_s: float | None, seed: int, any_column: bool
+    ) -> None:
         self.sight, self.steps, self.limit_s = sight, steps, time_limit_s
+        self.any_column = any_column
         self.numbers = torch.Generator().manual_seed(seed)
         self.started = time.monotonic()
         self.step, self.loss = 0, math.nan
@@ -195,8 +206,8 @@ class _Search:
         assert self._style is not None
         return self._style.latents
 
-    def begin(self, *, any_column: bool) -> None:
-        latents, painter = first_style(self.sight, self.numbers, any_column=any_column)
+    def begin(self) -> None:
+        latents, painter = first_style(self.sight, self.numbers, any_column=self.any_column)
         self.sight = replace(self.sight, painter=painter)
         self._style = StyleSearch(self.sight, latents, self.numbers)
 
