@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -130,7 +131,8 @@ class StyleSearch:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name."""
-        return _named("style", self.latents) | _named("adam", self.adam)
+        style = dict(enumerate(self.latents.tensors()))
+        return _named("style", style) | _named("adam", adam_tensors(self.adam))
 
     @classmethod
     def restored(
@@ -184,9 +186,12 @@ class Descent:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name, and the start."""
+        start, learnt = (
+            dict(enumerate(latents.tensors())) for latents in (self.start, self.learnt)
+        )
         own = {"taken": torch.tensor(self.taken)}
-        own |= _named("start", self.start) | _named("learnt", self.learnt)
-        return own | _named("adam", self.adam)
+        own |= _named("start", start) | _named("learnt", learnt)
+        return own | _named("adam", adam_tensors(self.adam))
 
     @classmethod
     def restored(
@@ -260,11 +265,7 @@ def _group(learnt: Tensor | list[Tensor], rate: float) -> dict[str, object]:
     return {"params": [tensor.requires_grad_(True) for tensor in tensors], "lr": rate}
 
 
-def _named(prefix: str, of: Latents | torch.optim.Adam) -> dict[str, Tensor]:
-    if isinstance(of, Latents):
-        tensors = {str(number): values for number, values in enumerate(of.tensors())}
-    else:
-        tensors = adam_tensors(of)
+def _named(prefix: str, tensors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{key}": values.detach() for key, values in tensors.items()}
 
 
