@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -131,8 +130,7 @@ class StyleSearch:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name."""
-        style = dict(enumerate(self.latents.tensors()))
-        return _named("style", style) | _named("adam", adam_tensors(self.adam))
+        return _named("style", self.latents) | adam_tensors(self.adam, "adam")
 
     @classmethod
     def restored(
@@ -140,7 +138,7 @@ class StyleSearch:
     ) -> StyleSearch:
         """From what `state` gave."""
         search = cls(sight, _latents("style", state), numbers)
-        load_adam(search.adam, under(state, "adam"))
+        load_adam(search.adam, state, "adam")
         return search
 
 
@@ -186,12 +184,8 @@ class Descent:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name, and the start."""
-        start, learnt = (
-            dict(enumerate(latents.tensors())) for latents in (self.start, self.learnt)
-        )
-        own = {"taken": torch.tensor(self.taken)}
-        own |= _named("start", start) | _named("learnt", learnt)
-        return own | _named("adam", adam_tensors(self.adam))
+        latents = _named("start", self.start) | _named("learnt", self.learnt)
+        return latents | adam_tensors(self.adam, "adam") | {"taken": torch.tensor(self.taken)}
 
     @classmethod
     def restored(
@@ -203,7 +197,7 @@ class Descent:
         with torch.no_grad():
             for own, kept in zip(descent.learnt.tensors(), learnt.tensors(), strict=True):
                 own.copy_(kept)
-        load_adam(descent.adam, under(state, "adam"))
+        load_adam(descent.adam, state, "adam")
         descent.taken = int(state["taken"])
         return descent
 
@@ -265,8 +259,9 @@ def _group(learnt: Tensor | list[Tensor], rate: float) -> dict[str, object]:
     return {"params": [tensor.requires_grad_(True) for tensor in tensors], "lr": rate}
 
 
-def _named(prefix: str, tensors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{key}": values.detach() for key, values in tensors.items()}
+def _named(prefix: str, latents: Latents) -> dict[str, Tensor]:
+    tensors = latents.tensors()
+    return {f"{prefix}.{number}": values.detach() for number, values in enumerate(tensors)}
 
 
 def _latents(prefix: str, state: Mapping[str, Tensor]) -> Latents:

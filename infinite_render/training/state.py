@@ -44,7 +44,7 @@ class State:
         for prefix, module in self.modules().items():
             named |= {f"{prefix}.{key}": value for key, value in module.state_dict().items()}
         for prefix, adam in self._adams().items():
-            named |= {f"{prefix}.{key}": value for key, value in adam_tensors(adam).items()}
+            named |= adam_tensors(adam, prefix)
         return {key: value.detach().cpu().contiguous() for key, value in named.items()}
 
     def load(self, tensors: Mapping[str, Tensor], images: int) -> None:
@@ -53,7 +53,7 @@ class State:
             for prefix, module in self.modules().items():
                 module.load_state_dict(under(tensors, prefix))
             for prefix, adam in self._adams().items():
-                load_adam(adam, under(tensors, prefix))
+                load_adam(adam, tensors, prefix)
             self.path_mean.copy_(tensors["path_mean"])
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
@@ -70,19 +70,19 @@ def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(start) :]: value for key, value in tensors.items() if key.startswith(start)}
 
 
-def adam_tensors(adam: torch.optim.Adam) -> dict[str, Tensor]:
-    """What Adam remembers of each parameter, by the parameter's number and the moment's name."""
+def adam_tensors(adam: torch.optim.Adam, prefix: str) -> dict[str, Tensor]:
+    """What Adam remembers of each parameter, by `prefix`, the parameter's number, its own name."""
     return {
-        f"{number}.{key}": value
+        f"{prefix}.{number}.{key}": value
         for number, slots in adam.state_dict()["state"].items()
         for key, value in slots.items()
     }
 
 
-def load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `adam_tensors` gave; the rates stay."""
+def load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Take over what `adam_tensors` gave, from among other tensors; the rates stay."""
     slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
+    for key, value in under(tensors, prefix).items():
         index, name = key.split(".", 1)
         slots.setdefault(int(index), {})[name] = value
     adam.load_state_dict({"state": slots, "param_groups": adam.state_dict()["param_groups"]})
