@@ -10,6 +10,8 @@ import pyvips
 
 from infinite_render.training.recipes import CriticConfig, TrainRecipe, load_recipe
 
+PHOTOGRAPHS = 6  # in the folder that training tests share
+
 
 def landscape(seed: int, height: int = 64, width: int = 96) -> np.ndarray:
     """A blue sky over a green ground with a wavy edge, uint8 [height,width,3]."""

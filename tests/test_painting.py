@@ -8,7 +8,7 @@ import torch
 from landscapes import toy_recipe
 
 from infinite_render.nn.generator import build_generator
-from infinite_render.training.augment import augment, translate
+from infinite_render.training.augment import augment, enlarge, translate
 from infinite_render.training.draws import CRITIC, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint, share
 from infinite_render.training.recipes import AugmentConfig, load_recipe
@@ -120,6 +120,34 @@ def test_a_shifted_patch_is_labelled_where_it_now_is() -> None:
     )
     torch.testing.assert_close(shifted[:, 0, 16, 16], position)
     assert position.unique().numel() > 3
+
+
+def test_an_enlarged_part_is_labelled_where_it_was_and_then_shifted_by_its_own_pixels() -> None:
+    label_per_px = 0.02
+    rows = torch.arange(33).float() * label_per_px - 0.3
+    rgb = rows[None, None, :, None].expand(32, 3, 33, 33).contiguous()
+    config = AugmentConfig(
+        probability=1.0, brightness=0, saturation=0, contrast=0, translation=0.05, zoom=3.0
+    )
+    part, position = augment(
+        rgb, rgb[:, 0, 16, 16], torch.full((32,), label_per_px), config, draws(32)
+    )
+    torch.testing.assert_close(part[:, 0, 16, 16], position)
+    steps = part[:, 0, 17, 16] - part[:, 0, 16, 16]  # smaller than label_per_px where enlarged
+    assert steps.min() < 0.5 * label_per_px < 0.9 * label_per_px < steps.max()
+
+
+def test_enlarging_by_one_keeps_every_pixel_and_by_two_shows_the_place_asked_for() -> None:
+    rgb = torch.rand(2, 3, 8, 8)
+    same, shift_px = enlarge(rgb, torch.ones(2), torch.rand(2, 2))
+    torch.testing.assert_close(same, rgb)
+    assert shift_px.tolist() == [0.0, 0.0]
+    ramp = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 3, 8, 8)
+    left, shift_px = enlarge(ramp, torch.tensor([2.0]), torch.tensor([[1.0, 0.0]]))
+    torch.testing.assert_close(
+        left[0, 0, 0], torch.tensor([0.0, *(0.5 * i - 0.25 for i in range(1, 8))])
+    )
+    assert shift_px.tolist() == [2.0]
 
 
 def test_translation_mirrors_beyond_the_edge() -> None:

@@ -20,6 +20,7 @@ from infinite_render.training.runs import recipe_difference
 SIZES = {  # patch px, image px
     "default": (53, 101),
     "default-nci": (53, 101),
+    "default-whole": (101, 101),
     "paper": (101, 197),
     "paper-hr": (197, 389),
     "paper-ur": (773, 1024),
@@ -36,7 +37,7 @@ def test_the_shipped_recipes_have_the_papers_sizes() -> None:
 
 
 def test_a_shipped_band_is_as_high_as_its_photographs() -> None:
-    for name in ("default", "tiny"):
+    for name in ("default", "default-whole", "tiny"):
         recipe = load_recipe(name)
         first_px, last_px = recipe.generator.band_px
         assert last_px - first_px == recipe.data.image_px
@@ -104,6 +105,7 @@ def test_a_patch_larger_than_its_image_is_refused() -> None:
         ({"adam": {"beta1": 1.0}}, r"adam\.beta1 = 1\.0"),
         ({"augment": {"probability": 2.0}}, r"augment\.probability = 2\.0 must be in \[0, 1\]"),
         ({"augment": {"translation": 1.0}}, r"augment\.translation = 1\.0 must be in \[0, 0\.5\]"),
+        ({"augment": {"zoom": 0.5}}, r"augment\.zoom = 0\.5 must be in \[1, 100\]"),
         ({"ema_half_life_images": 0.0}, "ema_half_life_images = 0"),
         ({"ema_ramp": float("nan")}, "ema_ramp = nan"),
         (

@@ -10,12 +10,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
-from landscapes import toy_recipe, write_landscapes
+from landscapes import PHOTOGRAPHS, toy_recipe, write_landscapes
 
 from infinite_render.errors import (
     DataError,
@@ -26,26 +26,13 @@ from infinite_render.errors import (
 )
 from infinite_render.models import load_model
 from infinite_render.training import checkpoints, events, losses, steps
-from infinite_render.training.critics import load_critic
 from infinite_render.training.loop import train
 from infinite_render.training.recipes import AugmentConfig, CriticConfig, TrainRecipe
 from infinite_render.training.state import State, build_state
 
 CPU = torch.device("cpu")
-PHOTOGRAPHS = 6
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_landscapes(tmp_path_factory.mktemp("photographs"), PHOTOGRAPHS)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run(data: Path, recipe: TrainRecipe, out: Path, **options: object) -> list[events.Event]:
@@ -155,25 +142,6 @@ def test_what_a_run_leaves_behind(photographs: Path, tmp_path: Path) -> None:
     assert "photographs at 53 px" in (out / "model" / "card.md").read_text()
     assert not list(out.rglob("*.partial"))
     assert isinstance(run(photographs, recipe, out)[-1], events.Finished)  # nothing left to do
-
-
-def test_a_model_folder_is_enough_to_train_on(photographs: Path, tmp_path: Path) -> None:
-    recipe = toy_recipe(images=32)
-    run(photographs, recipe, tmp_path / "first")
-    longer = dataclasses.replace(recipe, images=64)
-    model = tmp_path / "first" / "model"
-    told = run(photographs, longer, tmp_path / "second", start=str(model))
-    assert any("started from model, 32 images" in str(event) for event in told)
-    assert load_model(tmp_path / "second" / "model").recipe.trained["images"] == 64
-    critic = load_critic(model)
-    logits, position = critic(critic.prepare(torch.zeros(2, 3, 29, 29)))
-    assert logits[0].shape == (2, 1)
-    assert position.shape == (2,)
-    with pytest.raises(UsageError, match=r"was shown 32 images already.* --images of more"):
-        run(photographs, recipe, tmp_path / "shorter", start=str(model))
-    other = toy_recipe(generator=dataclasses.replace(recipe.generator, local_dim=5))
-    with pytest.raises(ModelError, match="another generator"):
-        run(photographs, other, tmp_path / "third", start=str(model))
 
 
 @pytest.mark.parametrize("term", ["diversity", "position_error"])

@@ -1,8 +1,8 @@
 """Differentiable augmentation of patches before the discriminator sees them, real and fake alike.
 
 After DiffAugment (Zhao et al., NeurIPS 2020) and ADA (Karras et al., NeurIPS 2020): each change is
-applied to each sample with a probability. A vertical shift moves the sample's position along, so
-that positions stay true.
+applied to each sample with a probability. What shifts a sample vertically moves its position along,
+so that positions stay true.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ def augment(
     mean = rgb.mean(dim=(1, 2, 3), keepdim=True)
     rgb = (rgb - mean) * (1 + amount(config.contrast)) + mean
 
+    if config.zoom > 1:
+        on = draws.uniform() < config.probability
+        factor = torch.where(on, config.zoom ** draws.uniform(), 1.0)
+        rgb, shift_px = enlarge(rgb, factor, draws.uniform(2))
+        position = position + shift_px * label_per_px
+        label_per_px = label_per_px / factor
+
     most_px = int(config.translation * rgb.shape[2])
     if most_px == 0:
         return rgb, position
@@ -40,6 +47,21 @@ def augment(
     shift_px = shift_px.clamp(-most_px, most_px) * on
     shifted = translate(rgb, shift_px.tolist(), most_px)
     return shifted, position + shift_px[:, 0].to(position) * label_per_px
+
+
+def enlarge(rgb: Tensor, factor: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """A window of each sample, as large as the sample again, and how far down its middle lies.
+
+    rgb [N,3,P,P]; factor [N] from 1; place [N,2] (y, x) in [0, 1], from the first window to the
+    last. Returns rgb [N,3,P,P], by bilinear interpolation, and shifts [N] in px of the old sample.
+    """
+    share = 1 / factor  # of the sample that is seen
+    middle = (2 * place - 1) * (1 - share)[:, None]  # [N,2], the sample from -1 to 1
+    zero = torch.zeros_like(share)
+    rows = torch.stack([share, zero, middle[:, 1], zero, share, middle[:, 0]], dim=1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(rgb.shape), align_corners=False)
+    seen = F.grid_sample(rgb, grid, padding_mode="border", align_corners=False)
+    return seen, middle[:, 0] * (rgb.shape[2] / 2)
 
 
 def translate(rgb: Tensor, shift_px: list[list[int]], most_px: int) -> Tensor:

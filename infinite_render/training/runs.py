@@ -12,10 +12,11 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infinite_render.config import ModelRecipe, format_toml, parse_toml, to_dict
+from infinite_render.config import GeneratorConfig, ModelRecipe, format_toml, parse_toml, to_dict
 from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
 from infinite_render.files import hold, partial_name, release, replace_file
 from infinite_render.models import load_model, load_weights, read_tensors, save_model
@@ -167,13 +168,15 @@ def card_text(recipe: TrainRecipe, state: State, listing: Listing) -> str:
 def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str]:
     """Begin with the weights of a model folder, optimisers fresh; returns lines for the user.
 
-    The images it was shown count on. Raises ModelError when the generator's sizes differ.
+    The images it was shown count on, and patches may be larger than they were, up to the band.
+    Raises ModelError when the generator's sizes or its band differ.
     """
     model = load_model(name_or_path)
-    if model.recipe.generator != recipe.generator:
+    if not _same_band(model.recipe.generator, recipe.generator):
         raise ModelError(
             f"model {model.name} has another generator than recipe {recipe.name!r}; "
-            "give a recipe with the [generator] table of its model.toml"
+            "give a recipe with the [generator] table of its model.toml (patch_cells may change "
+            "where patch_cells + start_rows stays)"
         )
     for module in (state.generator, state.averaged):
         module.load_state_dict(model.generator.state_dict())
@@ -187,7 +190,15 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
     path = model.folder / CRITIC
     if not path.is_file():
         return [*lines, f"{model.name} has no {CRITIC}: the discriminator starts fresh"]
-    if read_critic_config(model.folder) != (recipe.critic, recipe.generator.patch_px):
+    critic, patch_px = read_critic_config(model.folder)
+    any_patch = critic.kind == "projected"  # it is shown patches resized, whatever their size
+    if critic != recipe.critic or not (any_patch or patch_px == recipe.generator.patch_px):
         return [*lines, f"{CRITIC} is of another kind: the discriminator starts fresh"]
     load_weights(state.critic, read_tensors(path), path)
     return lines
+
+
+def _same_band(one: GeneratorConfig, other: GeneratorConfig) -> bool:
+    """Whether one network serves both: only how its band is cut into patches may differ."""
+    cut = replace(one, patch_cells=other.patch_cells, start_rows=other.start_rows)
+    return cut == other and one.span_cells == other.span_cells

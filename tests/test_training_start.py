@@ -1,0 +1,62 @@
+"""A run that begins with the weights of a model folder."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from landscapes import toy_recipe
+
+from infinite_render.errors import ModelError, UsageError
+from infinite_render.models import load_model
+from infinite_render.training import events
+from infinite_render.training.critics import load_critic
+from infinite_render.training.loop import train
+from infinite_render.training.recipes import CriticConfig, TrainRecipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(data: Path, recipe: TrainRecipe, out: Path, start: str | None = None) -> list[events.Event]:
+    return list(train(data, recipe, out, start=start))
+
+
+def test_a_model_folder_is_enough_to_train_on(photographs: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(images=32)
+    run(photographs, recipe, tmp_path / "first")
+    longer = dataclasses.replace(recipe, images=64)
+    model = tmp_path / "first" / "model"
+    told = run(photographs, longer, tmp_path / "second", start=str(model))
+    assert any("started from model, 32 images" in str(event) for event in told)
+    assert load_model(tmp_path / "second" / "model").recipe.trained["images"] == 64
+    critic = load_critic(model)
+    logits, position = critic(critic.prepare(torch.zeros(2, 3, 29, 29)))
+    assert logits[0].shape == (2, 1)
+    assert position.shape == (2,)
+    with pytest.raises(UsageError, match=r"was shown 32 images already.* --images of more"):
+        run(photographs, recipe, tmp_path / "shorter", start=str(model))
+    other = toy_recipe(generator=dataclasses.replace(recipe.generator, local_dim=5))
+    with pytest.raises(ModelError, match="another generator"):
+        run(photographs, other, tmp_path / "third", start=str(model))
+
+
+def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
+    photographs: Path, tmp_path: Path
+) -> None:
+    projected = CriticConfig(kind="projected", head_dim=8, input_px=64)
+    small = toy_recipe(images=32, critic=projected)
+    run(photographs, small, tmp_path / "first")
+    model = str(tmp_path / "first" / "model")
+
+    whole = dataclasses.replace(small.generator, patch_cells=17, start_rows=1)
+    assert whole.band_px == small.generator.band_px
+    larger = dataclasses.replace(small, images=64, generator=whole)
+    told = [str(event) for event in run(photographs, larger, tmp_path / "second", start=model)]
+    assert any("started from model, 32 images" in line for line in told)
+    assert not any("discriminator" in line for line in told)  # it is kept, too
+
+    taller = dataclasses.replace(
+        small, generator=dataclasses.replace(small.generator, patch_cells=13)
+    )
+    with pytest.raises(ModelError, match="another generator"):
+        run(photographs, taller, tmp_path / "third", start=model)
