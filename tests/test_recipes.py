@@ -66,6 +66,14 @@ def test_the_small_ablation_is_the_default_without_a_structure_synthesizer() -> 
     assert rest == default.loss
 
 
+def test_the_second_stage_is_the_default_with_whole_frames() -> None:
+    assert recipe_difference(load_recipe("default"), load_recipe("default-whole")) == (
+        "adam.critic_rate was 0.0005, now 0.00045, adam.generator_rate was 0.002, now 0.0015, "
+        "augment.zoom was 1.0, now 1.9, generator.patch_cells was 11, now 17, "
+        "generator.start_rows was 7, now 1, loss.position was 1.0, now 0.0"
+    )
+
+
 def test_a_recipe_is_read_back_from_its_own_text(tmp_path: Path) -> None:
     for name in known_recipes():
         recipe = load_recipe(name)

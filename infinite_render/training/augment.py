@@ -50,16 +50,16 @@ def augment(
 
 
 def enlarge(rgb: Tensor, factor: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """A window of each sample, as large as the sample again, and how far down its middle lies.
+    """A square part of each sample, enlarged bilinearly to the sample's size (isotropic scaling).
 
-    rgb [N,3,P,P]; factor [N] from 1; place [N,2] (y, x) in [0, 1], from the first window to the
-    last. Returns rgb [N,3,P,P], by bilinear interpolation, and shifts [N] in px of the old sample.
+    rgb [N,3,P,P]; factor [N] from 1; place [N,2] (y, x) in [0, 1], from the first part to the last.
+    Returns rgb [N,3,P,P], and how far below the sample's middle the part's lies, [N] in its px.
     """
     share = 1 / factor  # of the sample that is seen
     middle = (2 * place - 1) * (1 - share)[:, None]  # [N,2], the sample from -1 to 1
     zero = torch.zeros_like(share)
-    rows = torch.stack([share, zero, middle[:, 1], zero, share, middle[:, 0]], dim=1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(rgb.shape), align_corners=False)
+    affine = torch.stack([share, zero, middle[:, 1], zero, share, middle[:, 0]], dim=1)
+    grid = F.affine_grid(affine.view(-1, 2, 3), list(rgb.shape), align_corners=False)
     seen = F.grid_sample(rgb, grid, padding_mode="border", align_corners=False)
     return seen, middle[:, 0] * (rgb.shape[2] / 2)
 

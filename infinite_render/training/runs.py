@@ -168,7 +168,7 @@ def card_text(recipe: TrainRecipe, state: State, listing: Listing) -> str:
 def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str]:
     """Begin with the weights of a model folder, optimisers fresh; returns lines for the user.
 
-    The images it was shown count on, and patches may be larger than they were, up to the band.
+    The images it was shown count on; its band may be cut into patches of another size.
     Raises ModelError when the generator's sizes or its band differ.
     """
     model = load_model(name_or_path)
