@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from landscapes import landscape, write_landscapes
+from landscapes import landscape, toy_recipe, write_landscapes
 
 from infinite_render.errors import DataError
 from infinite_render.training import data as module
@@ -29,9 +29,9 @@ PATCH_PX = 29
 
 def read(folder: Path, cache: Path, config: DataConfig = CONFIG) -> tuple[Photographs, list[str]]:
     listing = list_photographs(folder)
-    events = list(read_photographs(folder, listing, config, PATCH_PX, cache))
+    events = list(read_photographs(folder, listing, config.heights_px, PATCH_PX, cache))
     notices = [event.text for event in events if isinstance(event, Notice)]
-    return Photographs(cache_path(cache, listing, config, PATCH_PX), PATCH_PX), notices
+    return Photographs(cache_path(cache, listing, config.heights_px, PATCH_PX), PATCH_PX), notices
 
 
 def save(image: pyvips.Image, path: Path, **options: object) -> Path:
@@ -127,15 +127,17 @@ def test_a_second_run_reads_the_cache_and_no_file(
     assert bytes(first.pixels) == bytes(second.pixels)
     monkeypatch.undo()
     other = dataclasses.replace(CONFIG, zooms=(1.0,))
-    assert cache_path(tmp_path, list_photographs(folder), other, 29) != cache_path(
-        tmp_path, list_photographs(folder), CONFIG, 29
+    assert cache_path(tmp_path, list_photographs(folder), other.heights_px, 29) != cache_path(
+        tmp_path, list_photographs(folder), CONFIG.heights_px, 29
     )
 
 
 def test_reading_tells_how_far_it_is(tmp_path: Path) -> None:
     folder = write_landscapes(tmp_path / "in", 3)
     events = list(
-        read_photographs(folder, list_photographs(folder), CONFIG, PATCH_PX, tmp_path / "cache")
+        read_photographs(
+            folder, list_photographs(folder), CONFIG.heights_px, PATCH_PX, tmp_path / "cache"
+        )
     )
     assert events == [Reading(1, 3), Reading(2, 3), Reading(3, 3)]
 
@@ -166,6 +168,53 @@ def test_the_order_is_a_pure_function_of_seed_and_images(tmp_path: Path) -> None
     whole = photographs.batch(1, 64, rows, 8, flip=True)
     part = photographs.batch(1, 64, [2, 3, 6, 7], 8, flip=True)
     np.testing.assert_array_equal(whole.pixels[[2, 3, 6, 7]], part.pixels)
+
+
+def test_beyond_the_band_the_edge_of_a_photograph_stands_for_what_none_shows(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "in"
+    rows = np.linspace(0, 240, 530)[:, None, None]  # 240 times the height, from 0 to 1
+    ramp = np.broadcast_to(rows, (530, 800, 3)).round().astype(np.uint8)
+    save(pyvips.Image.new_from_array(ramp), folder / "ramp.png")
+    recipe = toy_recipe(data=DataConfig(image_px=53, beyond=0.5, beyond_rows=3))
+    side, stride = recipe.generator.patch_px, recipe.generator.stride
+    listing, cache = list_photographs(folder), tmp_path / "cache"
+    list(read_photographs(folder, listing, recipe.kept_heights_px, side, cache))
+    path = cache_path(cache, listing, recipe.kept_heights_px, side)
+    photographs = Photographs(path, side, recipe.data.heights_px)
+
+    batch = photographs.batch(3, 0, range(600), 600, flip=True, outside=recipe.outside)
+    top, bottom = (batch.pixels[:, row, 0, 0] / 240 for row in (0, -1))
+    above, below = batch.position < -1, batch.position > 1
+    assert 0.4 < (above | below).mean() < 0.6
+    assert 0.2 < above.mean() < 0.3
+    outside_rows = (np.abs(batch.position) - 1) / recipe.label_per_row
+    inside = (side - stride * outside_rows) / 53  # of the photograph's height
+    np.testing.assert_allclose(top[above], 0, atol=0.02)
+    np.testing.assert_allclose(bottom[above], inside[above], atol=0.02)
+    np.testing.assert_allclose(bottom[below], 1, atol=0.02)
+    np.testing.assert_allclose(top[below], 1 - inside[below], atol=0.02)
+    np.testing.assert_array_equal(np.unique(outside_rows[above].round(4)), [1, 2, 3])
+
+    # Patches inside the band are those of a recipe without any others.
+    plain = photographs.batch(3, 0, range(600), 600, flip=True)
+    assert np.abs(plain.position).max() <= 1
+    within = ~(above | below)
+    np.testing.assert_array_equal(batch.pixels[within], plain.pixels[within])
+
+
+def test_a_photograph_too_small_for_the_edge_shows_the_largest_it_has(tmp_path: Path) -> None:
+    small = pyvips.Image.new_from_array(landscape(0, 56, 90))
+    save(small, tmp_path / "in" / "small.png")
+    recipe = toy_recipe(data=DataConfig(image_px=53, beyond=1.0, beyond_rows=3))
+    listing, cache = list_photographs(tmp_path / "in"), tmp_path / "cache"
+    heights_px = recipe.kept_heights_px
+    list(read_photographs(tmp_path / "in", listing, heights_px, PATCH_PX, cache))
+    path = cache_path(cache, listing, heights_px, PATCH_PX)
+    photographs = Photographs(path, PATCH_PX, recipe.data.heights_px)
+    batch = photographs.batch(0, 0, range(8), 8, flip=False, outside=recipe.outside)
+    assert (np.abs(batch.position) > 1).all()
 
 
 def test_prefetched_batches_are_the_plain_ones(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from infinite_render.nn.generator import build_generator
 from infinite_render.training.augment import augment, enlarge, translate
 from infinite_render.training.draws import CRITIC, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint, share
-from infinite_render.training.recipes import AugmentConfig, load_recipe
+from infinite_render.training.recipes import AugmentConfig, DataConfig, load_recipe
 
 
 def draws(batch: int, rows: list[int] | None = None, images: int = 0, seed: int = 5) -> Draws:
@@ -69,6 +69,28 @@ def test_the_label_is_where_the_patch_is() -> None:
     )
     assert (row.round() < config.start_rows).all()
     assert (row > -0.51).all()
+
+
+def test_patches_beyond_the_band_are_as_many_and_as_far_as_the_recipe_says() -> None:
+    recipe = dataclasses.replace(
+        toy_recipe(), data=DataConfig(image_px=53, beyond=0.4, beyond_rows=3)
+    )
+    recipe = dataclasses.replace(recipe, batch=2000)
+    config = recipe.generator
+    scene = draw_scene(recipe, draws(2000), paired=False)
+    row = (scene.position + 1) / recipe.label_per_row  # a jitter of half a row among it
+    last = config.start_rows - 1
+    assert row.min() > -3.51
+    assert row.max() < last + 3.51
+    outside = (row < -0.5) | (row > last + 0.5)
+    assert outside.float().mean().item() == pytest.approx(0.4, abs=0.05)
+    assert (row < -0.5).float().mean().item() == pytest.approx(0.2, abs=0.04)
+    assert (row < -2.5).any()
+    assert (row > last + 2.5).any()
+    margin = config.structure_margin_cells
+    first = torch.atanh(scene.c[:, 0, margin, 0].double())
+    expected = config.cut * (2 * row.double() / config.span_cells - 1)
+    torch.testing.assert_close(first, expected, atol=2e-2, rtol=0)
 
 
 def test_noise_fits_the_generator_with_and_without_padding() -> None:

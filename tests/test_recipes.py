@@ -106,6 +106,8 @@ def test_a_patch_larger_than_its_image_is_refused() -> None:
         ({"data": {"zooms": [0.5]}}, r"\[1, 100\]"),
         ({"data": {"zooms": [float("nan")]}}, r"\[1, 100\]"),
         ({"data": {"image_px": 10**9}}, "image_px = 1000000000"),
+        ({"data": {"beyond": 1.5}}, r"data\.beyond = 1\.5 must be in \[0, 1\]"),
+        ({"data": {"beyond": 0.5, "beyond_rows": 9}}, r"data\.beyond_rows = 9 must be 1 to \d"),
         ({"critic": {"kind": "residual", "dims": [8, 8, 0, 8, 8]}}, r"critic\.dims = 0"),
         ({"loss": {"r1": -1.0}}, r"loss\.r1 = -1\.0 must be in \[0, "),
         ({"loss": {"diversity": float("nan")}}, r"loss\.diversity = nan"),

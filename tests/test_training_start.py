@@ -50,7 +50,8 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
 
     whole = dataclasses.replace(small.generator, patch_cells=17, start_rows=1)
     assert whole.band_px == small.generator.band_px
-    larger = dataclasses.replace(small, images=64, generator=whole)
+    beyond = dataclasses.replace(small.data, beyond=0.5, beyond_rows=3)
+    larger = dataclasses.replace(small, images=64, generator=whole, data=beyond)
     told = [str(event) for event in run(photographs, larger, tmp_path / "second", start=model)]
     assert any("started from model, 32 images" in line for line in told)
     assert not any("discriminator" in line for line in told)  # it is kept, too

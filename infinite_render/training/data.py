@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,14 @@ from infinite_render.errors import DataError
 from infinite_render.files import replace_file
 from infinite_render.pixels import Pixels, srgb_pixels
 from infinite_render.training.events import Notice, Reading
-from infinite_render.training.recipes import DataConfig
+from infinite_render.training.recipes import Outside
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 HEAD_BYTES = 1 << 16  # of a file's beginning, part of its digest
 CACHE_VERSION = 1
 ANY_WIDTH = 10_000_000  # the box of a thumbnail that only its height bounds
 DRAWS = 5  # uniform numbers a patch takes: photograph, zoom, y, x, flip
+OUTSIDE_DRAWS = 2  # and these: whether it lies partly outside the band, how far
 READERS = 4
 
 Listing = dict[str, str]  # relative name -> size and digest
@@ -138,26 +139,26 @@ def _read(path: Path, heights_px: Sequence[int], patch_px: int) -> list[Pixels] 
 
 
 def read_photographs(
-    folder: Path, listing: Listing, data: DataConfig, patch_px: int, cache: Path
+    folder: Path, listing: Listing, heights_px: Sequence[int], patch_px: int, cache: Path
 ) -> Iterator[Reading | Notice]:
-    """Decode every photograph into `cache`, unless it is there already; yields progress.
+    """Decode every photograph into `cache` at each height, unless it is there; yields progress.
 
     Names each file that is left out. DataError when none is left.
     """
-    path = cache_path(cache, listing, data, patch_px)
+    path = cache_path(cache, listing, heights_px, patch_px)
     if path.is_file():
         left_out: dict[str, str] = json.loads(path.with_suffix(".json").read_text())["left_out"]
         yield from _notices(left_out, len(listing))
         return
     cache.mkdir(parents=True, exist_ok=True)
-    heights_px = sorted(data.heights_px)
+    upwards_px = sorted(set(heights_px))
     entries: list[Entry] = []
     left_out = {}
 
     def write(temporary: Path) -> Iterator[Reading]:
         names, offset = list(listing), 0
         with temporary.open("wb") as file, ThreadPoolExecutor(READERS) as pool:
-            jobs = pool.map(lambda name: _read(folder / name, heights_px, patch_px), names)
+            jobs = pool.map(lambda name: _read(folder / name, upwards_px, patch_px), names)
             for photograph, (name, read) in enumerate(zip(names, jobs, strict=True)):
                 if isinstance(read, str):
                     left_out[name] = read
@@ -191,16 +192,21 @@ def _notices(left_out: dict[str, str], total: int) -> Iterator[Notice]:
         yield Notice(f"{len(left_out)} of {total} images left out")
 
 
-def cache_path(cache: Path, listing: Listing, data: DataConfig, patch_px: int) -> Path:
-    """The cache file of a listing at the recipe's heights."""
-    key = f"{CACHE_VERSION} {listing_digest(listing)} {data.heights_px} {patch_px}"
+def cache_path(cache: Path, listing: Listing, heights_px: Sequence[int], patch_px: int) -> Path:
+    """The cache file of a listing at these heights."""
+    key = f"{CACHE_VERSION} {listing_digest(listing)} {tuple(heights_px)} {patch_px}"
     return cache / f"photographs-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
 
 class Photographs:
-    """Decoded photographs, mapped from the cache, and the patches drawn from them."""
+    """Decoded photographs, mapped from the cache, and the patches drawn from them.
 
-    def __init__(self, path: Path, patch_px: int) -> None:
+    heights_px: those at which they are shown, as one draws among them; None: all that are kept.
+    """
+
+    def __init__(
+        self, path: Path, patch_px: int, heights_px: Collection[int] | None = None
+    ) -> None:
         index: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
         self.pixels: Pixels = np.memmap(path, dtype=np.uint8, mode="r")
         self.patch_px = patch_px
@@ -208,7 +214,11 @@ class Photographs:
         for values in index["entries"]:
             entry = Entry(*values)
             by_photograph.setdefault(entry.photograph, []).append(entry)
-        self.photographs = list(by_photograph.values())
+        self.kept = list(by_photograph.values())
+        self.photographs = [
+            [entry for entry in kept if heights_px is None or entry.height in heights_px]
+            for kept in self.kept
+        ]
         self.left_out: dict[str, str] = index["left_out"]
 
     def __len__(self) -> int:
@@ -220,24 +230,47 @@ class Photographs:
         flat = self.pixels[entry.offset : entry.offset + size]
         return flat.reshape(entry.height, entry.width, 3)
 
-    def batch(self, seed: int, images: int, rows: Sequence[int], size: int, flip: bool) -> Batch:
+    def batch(
+        self,
+        seed: int,
+        images: int,
+        rows: Sequence[int],
+        size: int,
+        flip: bool,
+        outside: Outside | None = None,
+    ) -> Batch:
         """Rows `rows` of the global batch of `size` patches shown after `images` images."""
-        uniform = np.random.Generator(np.random.Philox(key=[seed, images])).random((size, DRAWS))
+        random = np.random.Generator(np.random.Philox(key=[seed, images])).random
+        uniform, uniform_outside = random((size, DRAWS)), random((size, OUTSIDE_DRAWS))
         side = self.patch_px
         pixels = np.empty((len(rows), side, side, 3), np.uint8)
         position = np.empty(len(rows), np.float32)
         label_per_px = np.empty(len(rows), np.float32)
         for out, row in enumerate(rows):
             u_photograph, u_zoom, u_y, u_x, u_flip = uniform[row]
-            zooms = self.photographs[int(u_photograph * len(self.photographs))]
-            entry = zooms[int(u_zoom * len(zooms))]
-            y = int(u_y * (entry.height - side + 1))
+            u_outside, u_row = uniform_outside[row]
+            photograph = int(u_photograph * len(self.photographs))
+            if outside is not None and u_outside < outside.share:
+                distance = int(u_row * len(outside.heights_px))
+                entry = self._nearest(photograph, outside.heights_px[distance])
+                above = u_y < 0.5
+                y = 0 if above else entry.height - side
+                position[out] = (outside.above if above else outside.below)[distance]
+                label_per_px[out] = outside.label_per_px
+            else:
+                zooms = self.photographs[photograph]
+                entry = zooms[int(u_zoom * len(zooms))]
+                y = int(u_y * (entry.height - side + 1))
+                label_per_px[out] = 2 / max(1, entry.height - side)
+                position[out] = y * label_per_px[out] - 1
             x = int(u_x * (entry.width - side + 1))
             patch = self.picture(entry)[y : y + side, x : x + side]
             pixels[out] = patch[:, ::-1] if flip and u_flip < 0.5 else patch
-            label_per_px[out] = 2 / max(1, entry.height - side)
-            position[out] = y * label_per_px[out] - 1
         return Batch(pixels, position, label_per_px)
+
+    def _nearest(self, photograph: int, height_px: int) -> Entry:
+        """The photograph at that height, or at the nearest that it reaches."""
+        return min(self.kept[photograph], key=lambda entry: abs(entry.height - height_px))
 
 
 class Prefetched:

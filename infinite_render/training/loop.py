@@ -129,7 +129,7 @@ def _decoded(
     try:
         with writing(cache):
             yield from read_photographs(
-                data, listing, recipe.data, recipe.generator.patch_px, cache
+                data, listing, recipe.kept_heights_px, recipe.generator.patch_px, cache
             )
     except DataError:
         runs.forget(out)
@@ -139,11 +139,15 @@ def _decoded(
 def _batches(listing: Listing, recipe: TrainRecipe, out: Path, rows: list[int]) -> Prefetched:
     """These rows of the recipe's batches, read ahead from the run's cache."""
     patch_px = recipe.generator.patch_px
-    photographs = Photographs(
-        cache_path(out / runs.CACHE, listing, recipe.data, patch_px), patch_px
-    )
+    path = cache_path(out / runs.CACHE, listing, recipe.kept_heights_px, patch_px)
+    photographs = Photographs(path, patch_px, recipe.data.heights_px)
     draw = partial(
-        photographs.batch, recipe.seed, rows=rows, size=recipe.batch, flip=recipe.data.flip
+        photographs.batch,
+        recipe.seed,
+        rows=rows,
+        size=recipe.batch,
+        flip=recipe.data.flip,
+        outside=recipe.outside,
     )
     return Prefetched(draw, recipe.batch)
 

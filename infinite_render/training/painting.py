@@ -79,11 +79,11 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
     entries = draws.integers(1, config.styles)
     crossover = same(torch.where(mixed, entries, torch.full_like(entries, config.styles)))
 
-    start_row = draws.integers(0, config.start_rows).double()
+    start_row = _start_row(recipe, draws)
     start_column = draws.integers(0, config.period_cells).double()
     jitter = draws.uniform(2).double() - 0.5
     row = start_row + jitter[:, 0]
-    position = row * (2 / max(1, config.start_rows - 1)) - 1
+    position = row * recipe.label_per_row - 1
     # Fault 2 of the reference: a pair shares its coordinates, but each keeps the label it drew.
     position = position if recipe.faithful else same(position)
     grid = _grid(config, same(row), same(start_column + jitter[:, 1]), cells)
@@ -102,6 +102,18 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
         noise=[draws.normal(1, side, side) for side in sides],
         position=position.float(),
     )
+
+
+def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
+    """Rows of the coordinate grid at which patches start, whole numbers, float64 [N]."""
+    data, last = recipe.data, recipe.generator.start_rows - 1
+    inside = draws.integers(0, last + 1)
+    if data.beyond <= 0:
+        return inside.double()
+    rows = draws.integers(1, data.beyond_rows + 1)
+    u_outside, u_above = draws.uniform(2).unbind(1)
+    outside = torch.where(u_above < 0.5, -rows, last + rows)
+    return torch.where(u_outside < data.beyond, outside, inside).double()
 
 
 def _as_is(values: Tensor) -> Tensor:

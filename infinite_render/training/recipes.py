@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from infinite_render.config import GeneratorConfig, parse_toml
 from infinite_render.errors import RecipeError, nearest
@@ -35,15 +35,18 @@ class DataConfig:
     image_px: int = 197  # height of the plane a patch is cut from
     zooms: tuple[float, ...] = (1.0,)  # heights drawn from, as multiples of image_px
     flip: bool = True  # mirror left to right half of the time
+    beyond: float = 0.0  # share of patches, real and painted, that lie partly outside the band
+    beyond_rows: int = 5  # by which they do, at most
 
     def __post_init__(self) -> None:
         if not self.zooms or not all(1 <= zoom <= 100 for zoom in self.zooms):
             raise RecipeError(f"data.zooms = {list(self.zooms)} must be numbers in [1, 100]")
         _check_range("data.image_px", self.image_px, 1, 100_000)
+        _check_range("data.beyond", self.beyond, 0, 1)
 
     @property
     def heights_px(self) -> tuple[int, ...]:
-        """Heights at which photographs are kept.
+        """Heights at which photographs are shown.
 
         >>> DataConfig(image_px=101, zooms=(1.0, 1.1, 1.21)).heights_px
         (101, 111, 122)
@@ -130,6 +133,21 @@ class AugmentConfig:
             _check_range(f"augment.{name}", getattr(self, name), 0, limits.get(name, MOST))
 
 
+class Outside(NamedTuple):
+    """Real patches that stand for those that lie 1, 2, ... rows outside the band.
+
+    No photograph shows what is beyond its edge. The part of such a patch that is inside, as large
+    as a whole patch, stands for it: the sky, or the ground, goes on. It is cut from the edge of the
+    photograph at `heights_px`; `above` and `below` are its positions, outside of [-1, 1].
+    """
+
+    share: float  # of all patches
+    heights_px: tuple[int, ...]
+    above: tuple[float, ...]
+    below: tuple[float, ...]
+    label_per_px: float
+
+
 @dataclass(frozen=True)
 class TrainRecipe:
     """One training run."""
@@ -159,6 +177,12 @@ class TrainRecipe:
             raise RecipeError(
                 f"the patch ({patch_px} px) is larger than its image (data.image_px = {image_px});"
                 f" give image_px of {patch_px} or more, or fewer generator.patch_cells"
+            )
+        most_rows = patch_px // 2 // self.generator.stride
+        if self.data.beyond > 0 and not 1 <= self.data.beyond_rows <= most_rows:
+            raise RecipeError(
+                f"data.beyond_rows = {self.data.beyond_rows} must be 1 to {most_rows}: half of a "
+                f"patch of {patch_px} px, {self.generator.stride} px a row"
             )
         if self.batch < 1 or self.images < 1 or self.interval_images < 1:
             raise RecipeError("batch, images and interval_images must be 1 or more")
@@ -190,6 +214,34 @@ class TrainRecipe:
     def label_per_px(self) -> float:
         """Vertical position in [-1, 1] per pixel of the painted plane."""
         return 2 / (self.generator.stride * max(1, self.generator.start_rows - 1))
+
+    @property
+    def label_per_row(self) -> float:
+        """Vertical position per row of the coordinate grid; row 0 lies at -1."""
+        return 2 / max(1, self.generator.start_rows - 1)
+
+    @property
+    def kept_heights_px(self) -> tuple[int, ...]:
+        """All heights at which photographs are kept, those of `outside` among them."""
+        outer = self.outside.heights_px if self.outside else ()
+        return (*self.data.heights_px, *outer)
+
+    @property
+    def outside(self) -> Outside | None:
+        """The patches that lie partly outside the band; None without them."""
+        data, config = self.data, self.generator
+        if data.beyond <= 0:
+            return None
+        patch_px, last = config.patch_px, config.start_rows - 1
+        rows = range(1, data.beyond_rows + 1)
+        shares = [(patch_px - config.stride * row) / patch_px for row in rows]  # inside
+        return Outside(
+            share=data.beyond,
+            heights_px=tuple(round(data.image_px * min(data.zooms) / share) for share in shares),
+            above=tuple(-row * self.label_per_row - 1 for row in rows),
+            below=tuple((last + row) * self.label_per_row - 1 for row in rows),
+            label_per_px=self.label_per_px,
+        )
 
 
 FREE_KEYS = frozenset(
