@@ -8,7 +8,7 @@ import torch
 from landscapes import toy_recipe
 
 from infinite_render.nn.generator import build_generator
-from infinite_render.training.augment import augment, enlarge, translate
+from infinite_render.training.augment import augment, enlarge, sharpen, translate
 from infinite_render.training.draws import CRITIC, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint, share
 from infinite_render.training.recipes import AugmentConfig, DataConfig, load_recipe
@@ -129,6 +129,17 @@ def test_no_augmentation_changes_nothing() -> None:
     same, still = augment(rgb, position, position, AugmentConfig(probability=0.0), draws(4))
     assert same is rgb
     assert still is position
+
+
+def test_sharpening_amplifies_ripples_and_keeps_what_is_smooth() -> None:
+    y = torch.arange(64).float()
+    slope, ripples = y / 64, 0.02 * torch.sin(2 * math.pi * y / 9)  # nine: the mean's window
+    rgb = (slope + ripples)[None, None, :, None].expand(2, 3, 64, 64)
+    sharp = sharpen(rgb, torch.tensor([1.0, 4.0]))
+    inner = slice(8, 56)
+    torch.testing.assert_close(sharp[0], rgb[0])
+    expected = (slope + 4 * ripples)[None, inner, None].expand(3, 48, 48)
+    torch.testing.assert_close(sharp[1, :, inner, inner], expected)
 
 
 def test_a_shifted_patch_is_labelled_where_it_now_is() -> None:

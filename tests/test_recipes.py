@@ -116,6 +116,7 @@ def test_a_patch_larger_than_its_image_is_refused() -> None:
         ({"augment": {"probability": 2.0}}, r"augment\.probability = 2\.0 must be in \[0, 1\]"),
         ({"augment": {"translation": 1.0}}, r"augment\.translation = 1\.0 must be in \[0, 0\.5\]"),
         ({"augment": {"zoom": 0.5}}, r"augment\.zoom = 0\.5 must be in \[1, 100\]"),
+        ({"augment": {"sharpness": 0.0}}, r"augment\.sharpness = 0\.0 must be in \[1, 100\]"),
         ({"ema_half_life_images": 0.0}, "ema_half_life_images = 0"),
         ({"ema_ramp": float("nan")}, "ema_ramp = nan"),
         (

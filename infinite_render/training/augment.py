@@ -14,6 +14,8 @@ from torch import Tensor
 from infinite_render.training.draws import Draws
 from infinite_render.training.recipes import AugmentConfig
 
+SURROUNDINGS_PX = 4  # to each side of a pixel, what it is compared with
+
 
 def augment(
     rgb: Tensor, position: Tensor, label_per_px: Tensor, config: AugmentConfig, draws: Draws
@@ -32,12 +34,17 @@ def augment(
     mean = rgb.mean(dim=(1, 2, 3), keepdim=True)
     rgb = (rgb - mean) * (1 + amount(config.contrast)) + mean
 
-    if config.zoom > 1:
+    def factor(most: float) -> Tensor:  # log-uniform in [1, most], 1 where the change is off; [N]
         on = draws.uniform() < config.probability
-        factor = torch.where(on, config.zoom ** draws.uniform(), 1.0)
-        rgb, shift_px = enlarge(rgb, factor, draws.uniform(2))
+        return torch.where(on, most ** draws.uniform(), 1.0)
+
+    if config.sharpness > 1:
+        rgb = sharpen(rgb, factor(config.sharpness))
+    if config.zoom > 1:
+        enlarged = factor(config.zoom)
+        rgb, shift_px = enlarge(rgb, enlarged, draws.uniform(2))
         position = position + shift_px * label_per_px
-        label_per_px = label_per_px / factor
+        label_per_px = label_per_px / enlarged
 
     most_px = int(config.translation * rgb.shape[2])
     if most_px == 0:
@@ -47,6 +54,16 @@ def augment(
     shift_px = shift_px.clamp(-most_px, most_px) * on
     shifted = translate(rgb, shift_px.tolist(), most_px)
     return shifted, position + shift_px[:, 0].to(position) * label_per_px
+
+
+def sharpen(rgb: Tensor, factor: Tensor) -> Tensor:
+    """What differs from the mean of its surroundings, times `factor` [N]; rgb [N,3,P,P].
+
+    Frozen features hardly see faint textures, such as ripples in a sky; amplified, they do.
+    """
+    padded = F.pad(rgb, (SURROUNDINGS_PX,) * 4, mode="reflect")
+    mean = F.avg_pool2d(padded, 2 * SURROUNDINGS_PX + 1, stride=1)
+    return mean + factor[:, None, None, None] * (rgb - mean)
 
 
 def enlarge(rgb: Tensor, factor: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:

@@ -124,10 +124,12 @@ class AugmentConfig:
     saturation: float = 0.7  # factor 1 +- this
     contrast: float = 0.3  # factor 1 +- this
     translation: float = 0.125  # of the patch, at most; the position moves along
+    sharpness: float = 1.0  # factor of what differs from its surroundings, at most; 1: never
     zoom: float = 1.0  # factor by which a part of the patch is enlarged, at most; 1: never
 
     def __post_init__(self) -> None:
-        _check_range("augment.zoom", self.zoom, 1, 100)
+        for name in ("sharpness", "zoom"):
+            _check_range(f"augment.{name}", getattr(self, name), 1, 100)
         limits = {"probability": 1, "translation": 0.5}
         for name in ("probability", "brightness", "saturation", "contrast", "translation"):
             _check_range(f"augment.{name}", getattr(self, name), 0, limits.get(name, MOST))
