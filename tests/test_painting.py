@@ -93,6 +93,26 @@ def test_patches_beyond_the_band_are_as_many_and_as_far_as_the_recipe_says() -> 
     torch.testing.assert_close(first, expected, atol=2e-2, rtol=0)
 
 
+def test_truncated_patches_are_given_what_rendering_gives() -> None:
+    recipe = toy_recipe()
+    drifting = dataclasses.replace(recipe.generator, drift=0.3)
+    recipe = dataclasses.replace(recipe, generator=drifting, batch=400)
+    plain = draw_scene(recipe, draws(400), paired=True)
+    assert (plain.psi == 1).all()
+    some = dataclasses.replace(recipe, truncated=0.5, truncation=0.7)
+    scene = draw_scene(some, draws(400), paired=True)
+    assert torch.equal(*scene.psi.chunk(2))  # a pair differs in its local latents alone
+    narrow = scene.psi[:, 0] < 1
+    assert scene.psi[narrow].unique().tolist() == pytest.approx([0.7])
+    assert narrow.float().mean().item() == pytest.approx(0.5, abs=0.1)
+    # The same numbers are drawn: psi^3 of what a cell draws, psi^2 of what drifts.
+    assert torch.equal(scene.z_local[~narrow], plain.z_local[~narrow])
+    own, kept = (z - z.mean(dim=(2, 3), keepdim=True) for z in (plain.z_local, scene.z_local))
+    torch.testing.assert_close(kept[narrow], 0.343 * own[narrow], atol=1e-5, rtol=1e-4)
+    deviation = kept[narrow].std() / kept[~narrow].std()
+    assert deviation.item() == pytest.approx(0.343, abs=0.02)
+
+
 def test_noise_fits_the_generator_with_and_without_padding() -> None:
     for padding in (False, True):
         config = dataclasses.replace(

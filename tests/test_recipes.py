@@ -119,6 +119,8 @@ def test_a_patch_larger_than_its_image_is_refused() -> None:
         ({"augment": {"sharpness": 0.0}}, r"augment\.sharpness = 0\.0 must be in \[1, 100\]"),
         ({"ema_half_life_images": 0.0}, "ema_half_life_images = 0"),
         ({"ema_ramp": float("nan")}, "ema_ramp = nan"),
+        ({"truncated": 2.0}, r"truncated = 2\.0 must be in \[0, 1\]"),
+        ({"truncation": -0.7}, r"truncation = -0\.7 must be in \[0, 1\]"),
         (
             {"loss": {"path": 2.0}, "generator": {"mapping_layers": 0}},
             "mapping_layers of 1 or more",

@@ -25,7 +25,8 @@ from infinite_render.training.recipes import TrainRecipe
 class Scene:
     """Inputs of the generator for N patches.
 
-    z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's;
+    z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's; psi [N,1],
+    the truncation of what the structure is given, in z_local already, in z_global not yet;
     z_local [N,L,n+2m,n+2m]; c [N,3,n+2m,n+2m]; noise [N,1,H_i,W_i] a texture convolution;
     position float32 [N], the vertical place of the patch in [-1, 1] (a jitter may pass it).
     """
@@ -33,6 +34,7 @@ class Scene:
     z_global: Tensor
     z_second: Tensor
     crossover: Tensor
+    psi: Tensor
     z_local: Tensor
     c: Tensor
     noise: list[Tensor]
@@ -89,15 +91,17 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
     grid = _grid(config, same(row), same(start_column + jitter[:, 1]), cells)
 
     z_local = draws.normal(config.local_dim, cells, cells)
-    if config.drift > 0:  # `fields.local`: over a patch, it is one value a channel
-        drift = draws.normal(config.local_dim, 1, 1)
-        z_local = math.sqrt(1 - config.drift * config.drift) * z_local + config.drift * drift
+    drift = draws.normal(config.local_dim, 1, 1) if config.drift > 0 else None
+    psi = torch.ones_like(z_global[:, :1])
+    if recipe.truncated > 0:
+        psi = same(torch.where(draws.uniform(1) < recipe.truncated, recipe.truncation, psi))
     sides = noise_sizes(config, config.patch_cells)
     return Scene(
         z_global=z_global,
         z_second=z_second,
         crossover=crossover,
-        z_local=z_local,
+        psi=psi,
+        z_local=_local_latents(config, z_local, drift, psi[:, :, None, None]),
         c=grid,
         noise=[draws.normal(1, side, side) for side in sides],
         position=position.float(),
@@ -114,6 +118,20 @@ def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
     u_outside, u_above = draws.uniform(2).unbind(1)
     outside = torch.where(u_above < 0.5, -rows, last + rows)
     return torch.where(u_outside < data.beyond, outside, inside).double()
+
+
+def _local_latents(
+    config: GeneratorConfig, own: Tensor, drift: Tensor | None, psi: Tensor
+) -> Tensor:
+    """z_l as `fields.local` has it, truncated to `psi`; over a patch, the drift stands still.
+
+    own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; psi [N,1,1,1].
+    """
+    cubed = psi * psi * psi
+    if drift is None:
+        return cubed * own
+    share = config.drift
+    return cubed * math.sqrt(1 - share * share) * own + psi * psi * share * drift
 
 
 def _as_is(values: Tensor) -> Tensor:
@@ -137,5 +155,5 @@ def paint(
     w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
     c = scene.c.to(dtype=dtype, memory_format=layout)
-    rgb, z_structure = generator(scene.z_global, z_local, c, w=w, noise=scene.noise)
+    rgb, z_structure = generator(scene.psi * scene.z_global, z_local, c, w=w, noise=scene.noise)
     return Painted(rgb, scene.z_local, z_structure, w)

@@ -171,6 +171,8 @@ class TrainRecipe:
     ema_ramp: float = 0.0  # early half-life as a share of the images shown; 0: full from the start
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where native
     shared_fakes: bool = False  # one pass of the generator serves both steps
+    truncated: float = 0.0  # share of painted patches whose structure is truncated, as rendered
+    truncation: float = 0.7  # psi of those
     faithful: bool = False  # the reference's faults 1-3, for comparison
 
     def __post_init__(self) -> None:
@@ -194,6 +196,8 @@ class TrainRecipe:
             raise RecipeError(f"batch = {self.batch} must be even: the diversity loss takes pairs")
         _check_range("ema_half_life_images", self.ema_half_life_images, 1, MOST)
         _check_range("ema_ramp", self.ema_ramp, 0, MOST)
+        _check_range("truncated", self.truncated, 0, 1)
+        _check_range("truncation", self.truncation, 0, 1)
         if self.loss.path > 0 and self.generator.mapping_layers == 0:
             raise RecipeError(
                 f"loss.path = {self.loss.path} needs generator.mapping_layers of 1 or more: path "
