@@ -1,6 +1,5 @@
 """Photographs: every kind of file, what is left out, the cache, and the order of patches."""
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from landscapes import landscape, toy_recipe, write_landscapes
 from infinite_render.errors import DataError
 from infinite_render.training import data as module
 from infinite_render.training.data import (
+    Heights,
     Photographs,
     Prefetched,
     cache_path,
@@ -21,17 +21,17 @@ from infinite_render.training.data import (
     read_photographs,
 )
 from infinite_render.training.events import Notice, Reading
-from infinite_render.training.recipes import DataConfig
+from infinite_render.training.recipes import DataConfig, TrainRecipe
 
-CONFIG = DataConfig(image_px=53, zooms=(1.0, 1.1))
+HEIGHTS = Heights(DataConfig(image_px=53, zooms=(1.0, 1.1)).heights_px)
 PATCH_PX = 29
 
 
-def read(folder: Path, cache: Path, config: DataConfig = CONFIG) -> tuple[Photographs, list[str]]:
+def read(folder: Path, cache: Path, heights: Heights = HEIGHTS) -> tuple[Photographs, list[str]]:
     listing = list_photographs(folder)
-    events = list(read_photographs(folder, listing, config.heights_px, PATCH_PX, cache))
+    events = list(read_photographs(folder, listing, heights, PATCH_PX, cache))
     notices = [event.text for event in events if isinstance(event, Notice)]
-    return Photographs(cache_path(cache, listing, config.heights_px, PATCH_PX), PATCH_PX), notices
+    return Photographs(cache_path(cache, listing, heights, PATCH_PX), PATCH_PX), notices
 
 
 def save(image: pyvips.Image, path: Path, **options: object) -> Path:
@@ -126,18 +126,16 @@ def test_a_second_run_reads_the_cache_and_no_file(
     second, _ = read(folder, tmp_path / "cache")
     assert bytes(first.pixels) == bytes(second.pixels)
     monkeypatch.undo()
-    other = dataclasses.replace(CONFIG, zooms=(1.0,))
-    assert cache_path(tmp_path, list_photographs(folder), other.heights_px, 29) != cache_path(
-        tmp_path, list_photographs(folder), CONFIG.heights_px, 29
+    other = Heights(HEIGHTS.shown_px, outer_px=(60,))
+    assert cache_path(tmp_path, list_photographs(folder), other, 29) != cache_path(
+        tmp_path, list_photographs(folder), HEIGHTS, 29
     )
 
 
 def test_reading_tells_how_far_it_is(tmp_path: Path) -> None:
     folder = write_landscapes(tmp_path / "in", 3)
     events = list(
-        read_photographs(
-            folder, list_photographs(folder), CONFIG.heights_px, PATCH_PX, tmp_path / "cache"
-        )
+        read_photographs(folder, list_photographs(folder), HEIGHTS, PATCH_PX, tmp_path / "cache")
     )
     assert events == [Reading(1, 3), Reading(2, 3), Reading(3, 3)]
 
@@ -146,7 +144,7 @@ def test_a_patch_is_where_its_position_says(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     ramp = np.repeat(np.arange(53, dtype=np.uint8)[:, None, None] * 4, 80, axis=1).repeat(3, axis=2)
     save(pyvips.Image.new_from_array(ramp), folder / "ramp.png")
-    photographs, _ = read(folder, tmp_path / "cache", DataConfig(image_px=53))
+    photographs, _ = read(folder, tmp_path / "cache", Heights((53,)))
     batch = photographs.batch(3, 0, range(64), 64, flip=True)
     y = (batch.position + 1) / 2 * (53 - PATCH_PX)
     np.testing.assert_allclose(batch.pixels[:, 0, 0, 0] / 4, y, atol=0.3)
@@ -170,19 +168,19 @@ def test_the_order_is_a_pure_function_of_seed_and_images(tmp_path: Path) -> None
     np.testing.assert_array_equal(whole.pixels[[2, 3, 6, 7]], part.pixels)
 
 
-def test_beyond_the_band_the_edge_of_a_photograph_stands_for_what_none_shows(
-    tmp_path: Path,
-) -> None:
+def outside_of(folder: Path, cache: Path, share: float) -> tuple[Photographs, TrainRecipe]:
+    recipe = toy_recipe(data=DataConfig(image_px=53, outside=share, outside_rows=3))
+    photographs, _ = read(folder, cache, Heights.of(recipe))
+    return photographs, recipe
+
+
+def test_the_edge_of_a_photograph_stands_for_what_lies_outside_the_band(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     rows = np.linspace(0, 240, 530)[:, None, None]  # 240 times the height, from 0 to 1
     ramp = np.broadcast_to(rows, (530, 800, 3)).round().astype(np.uint8)
     save(pyvips.Image.new_from_array(ramp), folder / "ramp.png")
-    recipe = toy_recipe(data=DataConfig(image_px=53, beyond=0.5, beyond_rows=3))
+    photographs, recipe = outside_of(folder, tmp_path / "cache", 0.5)
     side, stride = recipe.generator.patch_px, recipe.generator.stride
-    listing, cache = list_photographs(folder), tmp_path / "cache"
-    list(read_photographs(folder, listing, recipe.kept_heights_px, side, cache))
-    path = cache_path(cache, listing, recipe.kept_heights_px, side)
-    photographs = Photographs(path, side, recipe.data.heights_px)
 
     batch = photographs.batch(3, 0, range(600), 600, flip=True, outside=recipe.outside)
     top, bottom = (batch.pixels[:, row, 0, 0] / 240 for row in (0, -1))
@@ -198,23 +196,34 @@ def test_beyond_the_band_the_edge_of_a_photograph_stands_for_what_none_shows(
     np.testing.assert_array_equal(np.unique(outside_rows[above].round(4)), [1, 2, 3])
 
     # Patches inside the band are those of a recipe without any others.
-    plain = photographs.batch(3, 0, range(600), 600, flip=True)
+    alone, _ = read(folder, tmp_path / "alone", Heights(recipe.data.heights_px))
+    plain = alone.batch(3, 0, range(600), 600, flip=True)
     assert np.abs(plain.position).max() <= 1
     within = ~(above | below)
     np.testing.assert_array_equal(batch.pixels[within], plain.pixels[within])
 
 
-def test_a_photograph_too_small_for_the_edge_shows_the_largest_it_has(tmp_path: Path) -> None:
-    small = pyvips.Image.new_from_array(landscape(0, 56, 90))
-    save(small, tmp_path / "in" / "small.png")
-    recipe = toy_recipe(data=DataConfig(image_px=53, beyond=1.0, beyond_rows=3))
-    listing, cache = list_photographs(tmp_path / "in"), tmp_path / "cache"
-    heights_px = recipe.kept_heights_px
-    list(read_photographs(tmp_path / "in", listing, heights_px, PATCH_PX, cache))
-    path = cache_path(cache, listing, heights_px, PATCH_PX)
-    photographs = Photographs(path, PATCH_PX, recipe.data.heights_px)
-    batch = photographs.batch(0, 0, range(8), 8, flip=False, outside=recipe.outside)
-    assert (np.abs(batch.position) > 1).all()
+def test_a_small_photograph_stands_for_the_rows_it_reaches_and_no_other(tmp_path: Path) -> None:
+    _, recipe = outside_of(write_landscapes(tmp_path / "some", 2), tmp_path / "cache", 1.0)
+    assert recipe.outside is not None
+    first_px, second_px, _ = recipe.outside.heights_px
+    for height_px, rows in ((first_px - 1, 0), (first_px, 1), (second_px + 1, 2)):
+        folder = tmp_path / str(height_px)
+        save(pyvips.Image.new_from_array(landscape(0, height_px, 99)), folder / "small.png")
+        photographs, recipe = outside_of(folder, tmp_path / "cache", 1.0)
+        batch = photographs.batch(0, 0, range(64), 64, flip=False, outside=recipe.outside)
+        reached = (np.abs(batch.position) - 1) / recipe.label_per_row
+        assert reached.max() == pytest.approx(rows, abs=1e-5)
+
+
+def test_a_photograph_wide_enough_only_outside_the_band_is_left_out(tmp_path: Path) -> None:
+    folder = write_landscapes(tmp_path / "in", 2)
+    save(pyvips.Image.new_from_array(landscape(0, 600, 320)), folder / "portrait.png")
+    photographs, recipe = outside_of(folder, tmp_path / "cache", 0.5)
+    assert photographs.left_out == {
+        "portrait.png": "too small: needs 53 px of height and then 29 px of width"
+    }
+    photographs.batch(0, 0, range(64), 64, flip=True, outside=recipe.outside)
 
 
 def test_prefetched_batches_are_the_plain_ones(tmp_path: Path) -> None:

@@ -71,9 +71,9 @@ def test_the_label_is_where_the_patch_is() -> None:
     assert (row > -0.51).all()
 
 
-def test_patches_beyond_the_band_are_as_many_and_as_far_as_the_recipe_says() -> None:
+def test_patches_outside_the_band_are_as_many_and_as_far_as_the_recipe_says() -> None:
     recipe = dataclasses.replace(
-        toy_recipe(), data=DataConfig(image_px=53, beyond=0.4, beyond_rows=3)
+        toy_recipe(), data=DataConfig(image_px=53, outside=0.4, outside_rows=3)
     )
     recipe = dataclasses.replace(recipe, batch=2000)
     config = recipe.generator
@@ -93,7 +93,7 @@ def test_patches_beyond_the_band_are_as_many_and_as_far_as_the_recipe_says() -> 
     torch.testing.assert_close(first, expected, atol=2e-2, rtol=0)
 
 
-def test_truncated_patches_are_given_what_rendering_gives() -> None:
+def test_a_share_of_structures_is_truncated_as_rendering_truncates_them() -> None:
     recipe = toy_recipe()
     drifting = dataclasses.replace(recipe.generator, drift=0.3)
     recipe = dataclasses.replace(recipe, generator=drifting, batch=400)
@@ -105,12 +105,28 @@ def test_truncated_patches_are_given_what_rendering_gives() -> None:
     narrow = scene.psi[:, 0] < 1
     assert scene.psi[narrow].unique().tolist() == pytest.approx([0.7])
     assert narrow.float().mean().item() == pytest.approx(0.5, abs=0.1)
-    # The same numbers are drawn: psi^3 of what a cell draws, psi^2 of what drifts.
     assert torch.equal(scene.z_local[~narrow], plain.z_local[~narrow])
+
+    # The same numbers are drawn: all but their mean over a patch is psi^3 of what each cell draws,
+    # and the mean's variance is mostly the drift's, (psi^2 d)^2.
     own, kept = (z - z.mean(dim=(2, 3), keepdim=True) for z in (plain.z_local, scene.z_local))
     torch.testing.assert_close(kept[narrow], 0.343 * own[narrow], atol=1e-5, rtol=1e-4)
-    deviation = kept[narrow].std() / kept[~narrow].std()
-    assert deviation.item() == pytest.approx(0.343, abs=0.02)
+    own_share = (0.343**2 * 0.91) / own[0, 0].numel()
+    expected = math.sqrt((0.49 * 0.3) ** 2 + own_share)
+    means = scene.z_local[narrow].mean(dim=(2, 3))
+    assert means.std().item() == pytest.approx(expected, rel=0.05)
+
+
+def test_a_truncated_patch_has_a_truncated_structure_and_a_whole_style() -> None:
+    recipe = dataclasses.replace(toy_recipe(), truncated=1.0, truncation=0.5)
+    scene = draw_scene(recipe, draws(4), paired=False)
+    generator = build_generator(recipe.generator)
+    with torch.no_grad():
+        painted = paint(generator, scene, torch.float32, torch.contiguous_format)
+        w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
+        rgb, _ = generator(0.5 * scene.z_global, scene.z_local, scene.c, w=w, noise=scene.noise)
+    torch.testing.assert_close(painted.rgb, rgb)
+    torch.testing.assert_close(painted.w, w)
 
 
 def test_noise_fits_the_generator_with_and_without_padding() -> None:
@@ -160,6 +176,22 @@ def test_sharpening_amplifies_ripples_and_keeps_what_is_smooth() -> None:
     torch.testing.assert_close(sharp[0], rgb[0])
     expected = (slope + 4 * ripples)[None, inner, None].expand(3, 48, 48)
     torch.testing.assert_close(sharp[1, :, inner, inner], expected)
+
+
+def test_sharpening_alone_moves_nothing() -> None:
+    rgb, position = torch.rand(16, 3, 33, 33), torch.rand(16)
+    config = AugmentConfig(
+        probability=1.0, brightness=0, saturation=0, contrast=0, translation=0, sharpness=4.0
+    )
+    seen, still = augment(rgb, position, torch.zeros(16), config, draws(16))
+    assert torch.equal(still, position)
+    mean = rgb.unfold(2, 9, 1).unfold(3, 9, 1).mean(dim=(4, 5))
+    inner = (..., slice(4, -4), slice(4, -4))
+    factor = ((seen[inner] - mean) / (rgb[inner] - mean)).flatten(1).median(dim=1).values
+    assert 1 <= factor.min() < 2
+    assert 3 < factor.max() <= 4
+    expected = mean + factor[:, None, None, None] * (rgb[inner] - mean)
+    torch.testing.assert_close(seen[inner], expected, atol=1e-4, rtol=1e-3)
 
 
 def test_a_shifted_patch_is_labelled_where_it_now_is() -> None:

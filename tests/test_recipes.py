@@ -70,8 +70,8 @@ def test_the_second_stage_is_the_default_with_whole_frames() -> None:
     assert recipe_difference(load_recipe("default"), load_recipe("default-whole")) == (
         "adam.critic_rate was 0.0005, now 0.00045, adam.generator_rate was 0.002, now 0.0015, "
         "augment.contrast was 0.3, now 0.5, augment.sharpness was 1.0, now 4.0, "
-        "augment.zoom was 1.0, now 2.4, data.beyond was 0.0, now 0.3, "
-        "data.beyond_rows was 5, now 6, "
+        "augment.zoom was 1.0, now 2.4, data.outside was 0.0, now 0.3, "
+        "data.outside_rows was 5, now 6, "
         "generator.patch_cells was 11, now 17, generator.start_rows was 7, now 1, "
         "loss.position was 1.0, now 0.0, truncated was 0.0, now 0.35"
     )
@@ -109,8 +109,16 @@ def test_a_patch_larger_than_its_image_is_refused() -> None:
         ({"data": {"zooms": [0.5]}}, r"\[1, 100\]"),
         ({"data": {"zooms": [float("nan")]}}, r"\[1, 100\]"),
         ({"data": {"image_px": 10**9}}, "image_px = 1000000000"),
-        ({"data": {"beyond": 1.5}}, r"data\.beyond = 1\.5 must be in \[0, 1\]"),
-        ({"data": {"beyond": 0.5, "beyond_rows": 9}}, r"data\.beyond_rows = 9 must be 1 to \d"),
+        ({"data": {"outside": 1.5}}, r"data\.outside = 1\.5 must be in \[0, 1\]"),
+        ({"data": {"outside": 0.5, "outside_rows": 9}}, r"data\.outside_rows = 9 must be 1 to \d"),
+        (
+            {
+                "data": {"outside": 0.5, "outside_rows": 1},
+                "generator": {"start_rows": 1},
+                "loss": {"position": 1.0},
+            },
+            r"start_rows = 1 gives every patch one position",
+        ),
         ({"critic": {"kind": "residual", "dims": [8, 8, 0, 8, 8]}}, r"critic\.dims = 0"),
         ({"loss": {"r1": -1.0}}, r"loss\.r1 = -1\.0 must be in \[0, "),
         ({"loss": {"diversity": float("nan")}}, r"loss\.diversity = nan"),
@@ -123,7 +131,7 @@ def test_a_patch_larger_than_its_image_is_refused() -> None:
         ({"ema_half_life_images": 0.0}, "ema_half_life_images = 0"),
         ({"ema_ramp": float("nan")}, "ema_ramp = nan"),
         ({"truncated": 2.0}, r"truncated = 2\.0 must be in \[0, 1\]"),
-        ({"truncation": -0.7}, r"truncation = -0\.7 must be in \[0, 1\]"),
+        ({"truncation": 0.0}, r"truncation = 0\.0 must be in \[0\.01, 1\]"),
         (
             {"loss": {"path": 2.0}, "generator": {"mapping_layers": 0}},
             "mapping_layers of 1 or more",

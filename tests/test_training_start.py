@@ -50,8 +50,13 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
 
     whole = dataclasses.replace(small.generator, patch_cells=17, start_rows=1)
     assert whole.band_px == small.generator.band_px
-    beyond = dataclasses.replace(small.data, beyond=0.5, beyond_rows=3)
-    larger = dataclasses.replace(small, images=64, generator=whole, data=beyond)
+    larger = dataclasses.replace(
+        small,
+        images=64,
+        generator=whole,
+        data=dataclasses.replace(small.data, outside=0.5, outside_rows=3),
+        loss=dataclasses.replace(small.loss, position=0.0),
+    )
     told = [str(event) for event in run(photographs, larger, tmp_path / "second", start=model)]
     assert any("started from model, 32 images" in line for line in told)
     assert not any("discriminator" in line for line in told)  # it is kept, too

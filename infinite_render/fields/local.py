@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,11 @@ from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Span, Window
 from infinite_render.noise import Stream, normal
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array = NDArray[np.float32]
+Number = TypeVar("Number", float, "Tensor")
 Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share
 
 
@@ -57,17 +61,29 @@ class LocalLaw:
 ALONE = LocalLaw()  # N(0,1), every cell by itself
 
 
+def local_weights(psi: Number, drift: float) -> tuple[Number, Number]:
+    """What a and b count for in z_l, truncated to `psi`: a number, or a tensor of them.
+
+    >>> local_weights(0.5, 0.6)
+    (0.1, 0.15)
+    """
+    return psi * psi * psi * math.sqrt(1 - drift * drift), psi * psi * drift
+
+
 def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
     """z_l of a seed over a window of cells, float32 [dim,h,w]."""
     z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
-    z_local *= np.float32(law.psi * law.psi * law.psi * math.sqrt(1 - law.drift * law.drift))
+    of_own, of_drift = local_weights(law.psi, law.drift)
+    z_local *= np.float32(of_own)
     if law.drift > 0:
-        _add_drift(z_local, seed, window_cell, law)
+        _add_drift(z_local, seed, window_cell, law, of_drift)
     return z_local
 
 
-def _add_drift(z_local: Array, seed: int, window_cell: Window, law: LocalLaw) -> None:
-    """Add psi^2 d b in place: at every place b is that of the four nodes around it."""
+def _add_drift(
+    z_local: Array, seed: int, window_cell: Window, law: LocalLaw, weight: float
+) -> None:
+    """Add b, times `weight`, in place: at every place b is that of the four nodes around it."""
     wrap = law.wrap_cells
     around = None if wrap is None else max(1, round(wrap / law.drift_cells))
     (up, upper), (down, lower) = _between(window_cell.y_span, law.drift_cells, 1)
@@ -77,7 +93,7 @@ def _add_drift(z_local: Array, seed: int, window_cell: Window, law: LocalLaw) ->
     y, x = int(up[0]), int(left[0])
     height, width = int(down[-1]) - y + 1, int(right[-1]) - x + 1
     nodes = normal(seed, Stream.DRIFT, y, x, height, width, len(z_local), period_x=around)
-    nodes *= np.float32(law.psi * law.psi * law.drift)
+    nodes *= np.float32(weight)
     lines: Array = nodes[:, up - y] * upper[:, None] + nodes[:, down - y] * lower[:, None]
     for column, share in ((left, before), (right, after)):
         part = np.repeat(lines, np.bincount(column - x, minlength=width), axis=2)

@@ -41,10 +41,10 @@ def augment(
     if config.sharpness > 1:
         rgb = sharpen(rgb, factor(config.sharpness))
     if config.zoom > 1:
-        enlarged = factor(config.zoom)
-        rgb, shift_px = enlarge(rgb, enlarged, draws.uniform(2))
+        times = factor(config.zoom)
+        rgb, shift_px = enlarge(rgb, times, draws.uniform(2))
         position = position + shift_px * label_per_px
-        label_per_px = label_per_px / enlarged
+        label_per_px = label_per_px / times
 
     most_px = int(config.translation * rgb.shape[2])
     if most_px == 0:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from infinite_render.errors import DataError
 from infinite_render.files import replace_file
 from infinite_render.pixels import Pixels, srgb_pixels
 from infinite_render.training.events import Notice, Reading
-from infinite_render.training.recipes import Outside
+from infinite_render.training.recipes import Outside, TrainRecipe
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 HEAD_BYTES = 1 << 16  # of a file's beginning, part of its digest
@@ -36,6 +36,26 @@ READERS = 4
 Listing = dict[str, str]  # relative name -> size and digest
 
 
+class Heights(NamedTuple):
+    """Heights at which photographs are kept."""
+
+    shown_px: tuple[int, ...]
+    outer_px: tuple[int, ...] = ()  # for patches 1, 2, ... rows outside the band
+
+    @classmethod
+    def of(cls, recipe: TrainRecipe) -> Self:
+        """Those of a recipe."""
+        outside = recipe.outside
+        return cls(recipe.data.heights_px, outside.heights_px if outside else ())
+
+    @property
+    def by_row(self) -> list[tuple[int, int]]:
+        """(rows outside the band, height): what is shown, from the lowest, then the outer ones."""
+        return [(0, height_px) for height_px in sorted(self.shown_px)] + [
+            (row + 1, height_px) for row, height_px in enumerate(self.outer_px)
+        ]
+
+
 class Entry(NamedTuple):
     """Where one photograph at one height lies in the cache."""
 
@@ -43,13 +63,15 @@ class Entry(NamedTuple):
     offset: int
     height: int
     width: int
+    outside: int = 0  # rows outside the band that its edge stands for; 0: shown as it is
 
 
 @dataclass(frozen=True)
 class Batch:
     """Real patches, this process's rows of the global batch.
 
-    pixels uint8 [n,P,P,3]; position float32 [n] in [-1, 1], that of the patch in its photograph;
+    pixels uint8 [n,P,P,3]; position float32 [n], that of the patch in its photograph, from -1 at
+    the top to 1 at the foot, outside of that for what stands for patches outside the band;
     label_per_px float32 [n], how much a vertical shift by one pixel moves the position.
     """
 
@@ -123,48 +145,50 @@ def decode(path: Path, height_px: int) -> Pixels | None:
     return srgb_pixels(image)
 
 
-def _read(path: Path, heights_px: Sequence[int], patch_px: int) -> list[Pixels] | str:
-    """The photograph at each height it reaches, or why it is left out."""
-    kept: list[Pixels] = []
+def _read(path: Path, heights: Heights, patch_px: int) -> list[tuple[int, Pixels]] | str:
+    """The photograph at each height it reaches, and rows outside; or why it is left out."""
+    kept: list[tuple[int, Pixels]] = []
     try:
-        for height_px in heights_px:
+        for outside, height_px in heights.by_row:
             pixels = decode(path, height_px)
             if pixels is not None and pixels.shape[1] >= patch_px:
-                kept.append(pixels)
+                kept.append((outside, pixels))
     except pyvips.Error as error:
         reason = " ".join(str(error).split())
         return f"damaged: {reason[:120]}"
-    least = heights_px[0]
-    return kept or f"too small: needs {least} px of height and then {patch_px} px of width"
+    if not any(outside == 0 for outside, _ in kept):
+        least = min(heights.shown_px)
+        return f"too small: needs {least} px of height and then {patch_px} px of width"
+    return kept
 
 
 def read_photographs(
-    folder: Path, listing: Listing, heights_px: Sequence[int], patch_px: int, cache: Path
+    folder: Path, listing: Listing, heights: Heights, patch_px: int, cache: Path
 ) -> Iterator[Reading | Notice]:
     """Decode every photograph into `cache` at each height, unless it is there; yields progress.
 
     Names each file that is left out. DataError when none is left.
     """
-    path = cache_path(cache, listing, heights_px, patch_px)
+    path = cache_path(cache, listing, heights, patch_px)
     if path.is_file():
         left_out: dict[str, str] = json.loads(path.with_suffix(".json").read_text())["left_out"]
         yield from _notices(left_out, len(listing))
         return
     cache.mkdir(parents=True, exist_ok=True)
-    upwards_px = sorted(set(heights_px))
     entries: list[Entry] = []
     left_out = {}
 
     def write(temporary: Path) -> Iterator[Reading]:
         names, offset = list(listing), 0
         with temporary.open("wb") as file, ThreadPoolExecutor(READERS) as pool:
-            jobs = pool.map(lambda name: _read(folder / name, upwards_px, patch_px), names)
+            jobs = pool.map(lambda name: _read(folder / name, heights, patch_px), names)
             for photograph, (name, read) in enumerate(zip(names, jobs, strict=True)):
                 if isinstance(read, str):
                     left_out[name] = read
                     read = []
-                for pixels in read:
-                    entries.append(Entry(photograph, offset, *pixels.shape[:2]))
+                for outside, pixels in read:
+                    height, width = pixels.shape[:2]
+                    entries.append(Entry(photograph, offset, height, width, outside))
                     file.write(np.ascontiguousarray(pixels).data)
                     offset += pixels.nbytes
                 yield Reading(photograph + 1, len(names), len(left_out))
@@ -192,21 +216,18 @@ def _notices(left_out: dict[str, str], total: int) -> Iterator[Notice]:
         yield Notice(f"{len(left_out)} of {total} images left out")
 
 
-def cache_path(cache: Path, listing: Listing, heights_px: Sequence[int], patch_px: int) -> Path:
+def cache_path(cache: Path, listing: Listing, heights: Heights, patch_px: int) -> Path:
     """The cache file of a listing at these heights."""
-    key = f"{CACHE_VERSION} {listing_digest(listing)} {tuple(heights_px)} {patch_px}"
+    key = f"{CACHE_VERSION} {listing_digest(listing)} {heights.shown_px} {patch_px}"
+    if heights.outer_px:
+        key += f" {heights.outer_px}"
     return cache / f"photographs-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
 
 class Photographs:
-    """Decoded photographs, mapped from the cache, and the patches drawn from them.
+    """Decoded photographs, mapped from the cache, and the patches drawn from them."""
 
-    heights_px: those at which they are shown, as one draws among them; None: all that are kept.
-    """
-
-    def __init__(
-        self, path: Path, patch_px: int, heights_px: Collection[int] | None = None
-    ) -> None:
+    def __init__(self, path: Path, patch_px: int) -> None:
         index: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
         self.pixels: Pixels = np.memmap(path, dtype=np.uint8, mode="r")
         self.patch_px = patch_px
@@ -214,11 +235,9 @@ class Photographs:
         for values in index["entries"]:
             entry = Entry(*values)
             by_photograph.setdefault(entry.photograph, []).append(entry)
-        self.kept = list(by_photograph.values())
-        self.photographs = [
-            [entry for entry in kept if heights_px is None or entry.height in heights_px]
-            for kept in self.kept
-        ]
+        kept = by_photograph.values()
+        self.photographs = [[e for e in entries if e.outside == 0] for entries in kept]
+        self.outer = [[e for e in entries if e.outside > 0] for entries in kept]
         self.left_out: dict[str, str] = index["left_out"]
 
     def __len__(self) -> int:
@@ -250,15 +269,14 @@ class Photographs:
             u_photograph, u_zoom, u_y, u_x, u_flip = uniform[row]
             u_outside, u_row = uniform_outside[row]
             photograph = int(u_photograph * len(self.photographs))
-            if outside is not None and u_outside < outside.share:
-                distance = int(u_row * len(outside.heights_px))
-                entry = self._nearest(photograph, outside.heights_px[distance])
+            zooms, outer = self.photographs[photograph], self.outer[photograph]
+            if outside is not None and outer and u_outside < outside.share:
+                entry = outer[int(u_row * len(outer))]
                 above = u_y < 0.5
                 y = 0 if above else entry.height - side
-                position[out] = (outside.above if above else outside.below)[distance]
+                position[out] = (outside.above if above else outside.below)[entry.outside - 1]
                 label_per_px[out] = outside.label_per_px
             else:
-                zooms = self.photographs[photograph]
                 entry = zooms[int(u_zoom * len(zooms))]
                 y = int(u_y * (entry.height - side + 1))
                 label_per_px[out] = 2 / max(1, entry.height - side)
@@ -267,10 +285,6 @@ class Photographs:
             patch = self.picture(entry)[y : y + side, x : x + side]
             pixels[out] = patch[:, ::-1] if flip and u_flip < 0.5 else patch
         return Batch(pixels, position, label_per_px)
-
-    def _nearest(self, photograph: int, height_px: int) -> Entry:
-        """The photograph at that height, or at the nearest that it reaches."""
-        return min(self.kept[photograph], key=lambda entry: abs(entry.height - height_px))
 
 
 class Prefetched:

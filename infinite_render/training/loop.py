@@ -23,6 +23,7 @@ from infinite_render.nn.generator import Generator
 from infinite_render.training import events, runs
 from infinite_render.training.checkpoints import load_newest, save_checkpoint, writing
 from infinite_render.training.data import (
+    Heights,
     Listing,
     Photographs,
     Prefetched,
@@ -129,7 +130,7 @@ def _decoded(
     try:
         with writing(cache):
             yield from read_photographs(
-                data, listing, recipe.kept_heights_px, recipe.generator.patch_px, cache
+                data, listing, Heights.of(recipe), recipe.generator.patch_px, cache
             )
     except DataError:
         runs.forget(out)
@@ -139,8 +140,8 @@ def _decoded(
 def _batches(listing: Listing, recipe: TrainRecipe, out: Path, rows: list[int]) -> Prefetched:
     """These rows of the recipe's batches, read ahead from the run's cache."""
     patch_px = recipe.generator.patch_px
-    path = cache_path(out / runs.CACHE, listing, recipe.kept_heights_px, patch_px)
-    photographs = Photographs(path, patch_px, recipe.data.heights_px)
+    path = cache_path(out / runs.CACHE, listing, Heights.of(recipe), patch_px)
+    photographs = Photographs(path, patch_px)
     draw = partial(
         photographs.batch,
         recipe.seed,

@@ -1,7 +1,8 @@
 """The terms of the objective, each a pure function of tensors (InfinityGAN, sections 3.4 and B).
 
-Shapes: logits [N,K] (K = 1, or the places of one projected head), positions [N] in [-1, 1], images
-[N,3,H,W], latents of paired samples [M,C,h,w] twice. Every function returns a float32 scalar.
+Shapes: logits [N,K] (K = 1, or the places of one projected head), positions [N], -1 to 1 over the
+band, images [N,3,H,W], latents of paired samples [M,C,h,w] twice. Every function returns a float32
+scalar.
 """
 
 from __future__ import annotations

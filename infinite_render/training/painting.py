@@ -6,7 +6,6 @@ are i and i + N / 2: they share z_g, c, style mixing, and differ in z_l and nois
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
+from infinite_render.fields.local import local_weights
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
@@ -26,9 +26,11 @@ class Scene:
     """Inputs of the generator for N patches.
 
     z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's; psi [N,1],
-    the truncation of what the structure is given, in z_local already, in z_global not yet;
+    truncation of what the structure is given, in z_local already, in z_global not yet (styles stay
+    whole: the mean that rendering pulls them to would move with every step);
     z_local [N,L,n+2m,n+2m]; c [N,3,n+2m,n+2m]; noise [N,1,H_i,W_i] a texture convolution;
-    position float32 [N], the vertical place of the patch in [-1, 1] (a jitter may pass it).
+    position float32 [N], the vertical place of the patch: -1 and 1 where it begins at the band's
+    first and last row (a jitter may pass them), beyond where it lies partly outside the band.
     """
 
     z_global: Tensor
@@ -112,26 +114,23 @@ def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
     """Rows of the coordinate grid at which patches start, whole numbers, float64 [N]."""
     data, last = recipe.data, recipe.generator.start_rows - 1
     inside = draws.integers(0, last + 1)
-    if data.beyond <= 0:
+    if data.outside <= 0:
         return inside.double()
-    rows = draws.integers(1, data.beyond_rows + 1)
+    rows = draws.integers(1, data.outside_rows + 1)
     u_outside, u_above = draws.uniform(2).unbind(1)
     outside = torch.where(u_above < 0.5, -rows, last + rows)
-    return torch.where(u_outside < data.beyond, outside, inside).double()
+    return torch.where(u_outside < data.outside, outside, inside).double()
 
 
 def _local_latents(
     config: GeneratorConfig, own: Tensor, drift: Tensor | None, psi: Tensor
 ) -> Tensor:
-    """z_l as `fields.local` has it, truncated to `psi`; over a patch, the drift stands still.
+    """z_l by the law of `fields.local`, truncated to `psi`; over a patch, the drift stands still.
 
     own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; psi [N,1,1,1].
     """
-    cubed = psi * psi * psi
-    if drift is None:
-        return cubed * own
-    share = config.drift
-    return cubed * math.sqrt(1 - share * share) * own + psi * psi * share * drift
+    of_own, of_drift = local_weights(psi, config.drift)
+    return of_own * own if drift is None else of_own * own + of_drift * drift
 
 
 def _as_is(values: Tensor) -> Tensor:

@@ -35,18 +35,18 @@ class DataConfig:
     image_px: int = 197  # height of the plane a patch is cut from
     zooms: tuple[float, ...] = (1.0,)  # heights drawn from, as multiples of image_px
     flip: bool = True  # mirror left to right half of the time
-    beyond: float = 0.0  # share of patches, real and painted, that lie partly outside the band
-    beyond_rows: int = 5  # by which they do, at most
+    outside: float = 0.0  # share of patches, real and painted, that lie partly outside the band
+    outside_rows: int = 5  # by how many, at most
 
     def __post_init__(self) -> None:
         if not self.zooms or not all(1 <= zoom <= 100 for zoom in self.zooms):
             raise RecipeError(f"data.zooms = {list(self.zooms)} must be numbers in [1, 100]")
         _check_range("data.image_px", self.image_px, 1, 100_000)
-        _check_range("data.beyond", self.beyond, 0, 1)
+        _check_range("data.outside", self.outside, 0, 1)
 
     @property
     def heights_px(self) -> tuple[int, ...]:
-        """Heights at which photographs are shown.
+        """Heights at which photographs are shown, but for patches outside the band.
 
         >>> DataConfig(image_px=101, zooms=(1.0, 1.1, 1.21)).heights_px
         (101, 111, 122)
@@ -136,16 +136,17 @@ class AugmentConfig:
 
 
 class Outside(NamedTuple):
-    """Real patches that stand for those that lie 1, 2, ... rows outside the band.
+    """Real patches that stand for those that lie 1, 2, ... rows outside the band; entry 0 is row 1.
 
-    No photograph shows what is beyond its edge. The part of such a patch that is inside, as large
-    as a whole patch, stands for it: the sky, or the ground, goes on. It is cut from the edge of the
-    photograph at `heights_px`; `above` and `below` are its positions, outside of [-1, 1].
+    No photograph shows what is outside of it. The part of such a patch that is inside, as large as
+    a whole patch, stands for it: the sky, or the ground, goes on. It is cut from the edge of the
+    photograph at `heights_px`, the lowest zoom times what enlarges it. Positions are those of the
+    painted patch it stands for, and so is what a shift by a pixel adds to them.
     """
 
     share: float  # of all patches
     heights_px: tuple[int, ...]
-    above: tuple[float, ...]
+    above: tuple[float, ...]  # positions
     below: tuple[float, ...]
     label_per_px: float
 
@@ -171,8 +172,8 @@ class TrainRecipe:
     ema_ramp: float = 0.0  # early half-life as a share of the images shown; 0: full from the start
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where native
     shared_fakes: bool = False  # one pass of the generator serves both steps
-    truncated: float = 0.0  # share of painted patches whose structure is truncated, as rendered
-    truncation: float = 0.7  # psi of those
+    truncated: float = 0.0  # share of painted patches whose structure, not style, is truncated
+    truncation: float = 0.7  # psi of those structures
     faithful: bool = False  # the reference's faults 1-3, for comparison
 
     def __post_init__(self) -> None:
@@ -182,12 +183,8 @@ class TrainRecipe:
                 f"the patch ({patch_px} px) is larger than its image (data.image_px = {image_px});"
                 f" give image_px of {patch_px} or more, or fewer generator.patch_cells"
             )
-        most_rows = patch_px // 2 // self.generator.stride
-        if self.data.beyond > 0 and not 1 <= self.data.beyond_rows <= most_rows:
-            raise RecipeError(
-                f"data.beyond_rows = {self.data.beyond_rows} must be 1 to {most_rows}: half of a "
-                f"patch of {patch_px} px, {self.generator.stride} px a row"
-            )
+        if self.data.outside > 0:
+            self._check_outside()
         if self.batch < 1 or self.images < 1 or self.interval_images < 1:
             raise RecipeError("batch, images and interval_images must be 1 or more")
         if self.quality_samples < 0 or self.quality_samples == 1:
@@ -197,7 +194,7 @@ class TrainRecipe:
         _check_range("ema_half_life_images", self.ema_half_life_images, 1, MOST)
         _check_range("ema_ramp", self.ema_ramp, 0, MOST)
         _check_range("truncated", self.truncated, 0, 1)
-        _check_range("truncation", self.truncation, 0, 1)
+        _check_range("truncation", self.truncation, 0.01, 1)  # at 0 a pair would be one picture
         if self.loss.path > 0 and self.generator.mapping_layers == 0:
             raise RecipeError(
                 f"loss.path = {self.loss.path} needs generator.mapping_layers of 1 or more: path "
@@ -211,6 +208,21 @@ class TrainRecipe:
                 f"{levels_of(patch_px) + 1}"
             )
 
+    def _check_outside(self) -> None:
+        patch_px, stride = self.generator.patch_px, self.generator.stride
+        most_rows = patch_px // 2 // stride
+        if not 1 <= self.data.outside_rows <= most_rows:
+            allowed = f"1 to {most_rows}" if most_rows else "0, so data.outside must be 0"
+            raise RecipeError(
+                f"data.outside_rows = {self.data.outside_rows} must be {allowed}: at most half of "
+                f"a patch of {patch_px} px, {stride} px a row"
+            )
+        if self.loss.position > 0 and self.generator.start_rows == 1:
+            raise RecipeError(
+                "generator.start_rows = 1 gives every patch one position, and data.outside = "
+                f"{self.data.outside} others; give loss.position = 0, or start_rows of 2 or more"
+            )
+
     @property
     def paired(self) -> bool:
         """Whether fakes come in pairs that share z_g and c."""
@@ -219,31 +231,25 @@ class TrainRecipe:
     @property
     def label_per_px(self) -> float:
         """Vertical position in [-1, 1] per pixel of the painted plane."""
-        return 2 / (self.generator.stride * max(1, self.generator.start_rows - 1))
+        return self.label_per_row / self.generator.stride
 
     @property
     def label_per_row(self) -> float:
-        """Vertical position per row of the coordinate grid; row 0 lies at -1."""
+        """Vertical position per row of the coordinate grid; row 0 of the band lies at -1."""
         return 2 / max(1, self.generator.start_rows - 1)
-
-    @property
-    def kept_heights_px(self) -> tuple[int, ...]:
-        """All heights at which photographs are kept, those of `outside` among them."""
-        outer = self.outside.heights_px if self.outside else ()
-        return (*self.data.heights_px, *outer)
 
     @property
     def outside(self) -> Outside | None:
         """The patches that lie partly outside the band; None without them."""
         data, config = self.data, self.generator
-        if data.beyond <= 0:
+        if data.outside <= 0:
             return None
         patch_px, last = config.patch_px, config.start_rows - 1
-        rows = range(1, data.beyond_rows + 1)
-        shares = [(patch_px - config.stride * row) / patch_px for row in rows]  # inside
+        rows = range(1, data.outside_rows + 1)
+        inside = [(patch_px - config.stride * row) / patch_px for row in rows]
         return Outside(
-            share=data.beyond,
-            heights_px=tuple(round(data.image_px * min(data.zooms) / share) for share in shares),
+            share=data.outside,
+            heights_px=tuple(round(data.image_px * min(data.zooms) / part) for part in inside),
             above=tuple(-row * self.label_per_row - 1 for row in rows),
             below=tuple((last + row) * self.label_per_row - 1 for row in rows),
             label_per_px=self.label_per_px,
