@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import pytest
 import pyvips
 import tifffile
+import torch
 from pinned_scenes import picture
+from small_models import random_model
 
+from infinite_render.errors import ModelError
 from infinite_render.fields.pins import load_pin
+from infinite_render.models import load_model, save_model
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
@@ -71,6 +76,26 @@ def test_an_example_paints_between_photographs(tmp_path: Path) -> None:
     names = [photograph(tmp_path, seed) for seed in (0, 1)]
     path = example("08_inbetween.py")(*names, tmp_path, 1)
     assert pyvips.Image.new_from_file(str(path)).width == 4 * 80
+
+
+def test_an_example_averages_two_models(tmp_path: Path) -> None:
+    landscape = load_model()
+    shifted = {name: tensor + 1 for name, tensor in landscape.generator.state_dict().items()}
+    bare = dataclasses.replace(landscape.recipe, detail=None)
+    save_model(tmp_path / "shifted", bare, shifted)
+    main = example("09_average.py")
+    mean = load_model(main(str(tmp_path / "shifted"), "landscape", tmp_path / "mean", 0.75))
+    assert mean.recipe.name == "mean"
+    assert mean.detail is not None
+    for name, tensor in mean.generator.state_dict().items():
+        expected = landscape.generator.state_dict()[name] + 0.25
+        torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=1e-6)
+
+    small = random_model()
+    save_model(tmp_path / "small", small.recipe, small.generator.state_dict())
+    with pytest.raises(ModelError, match="average models of one training"):
+        main(str(tmp_path / "small"), "landscape", tmp_path / "never")
+    assert not (tmp_path / "never").exists()
 
 
 def test_no_example_is_forgotten() -> None:
