@@ -2,9 +2,10 @@
 
     python examples/09_average.py FIRST SECOND OUT 0.6
 
-Where one was trained on from the other, what lies between them paints as well as either, and what
-only one of them does wrong goes (weight averaging: Izmailov et al., UAI 2018; Wortsman et al., ICML
-2022). The model in the box is such a mean; its card tells of which.
+Where one was trained on from the other, what lies between them often paints as well as either, and
+much of what only one of them does wrong goes (weight averaging: Izmailov et al., UAI 2018; Wortsman
+et al., ICML 2022). The model in the box is such a mean; its card tells of which. Look at what it
+paints: no theory says that it must.
 """
 
 from __future__ import annotations

@@ -28,15 +28,15 @@ def augment(
         on = draws.uniform(1, 1, 1) < config.probability
         return (2 * draws.uniform(1, 1, 1) - 1) * most * on
 
+    def factor(most: float) -> Tensor:  # log-uniform in [1, most], 1 where the change is off; [N]
+        on = draws.uniform() < config.probability
+        return torch.where(on, most ** draws.uniform(), 1.0)
+
     rgb = rgb + amount(config.brightness)
     grey = rgb.mean(dim=1, keepdim=True)
     rgb = (rgb - grey) * (1 + amount(config.saturation)) + grey
     mean = rgb.mean(dim=(1, 2, 3), keepdim=True)
     rgb = (rgb - mean) * (1 + amount(config.contrast)) + mean
-
-    def factor(most: float) -> Tensor:  # log-uniform in [1, most], 1 where the change is off; [N]
-        on = draws.uniform() < config.probability
-        return torch.where(on, most ** draws.uniform(), 1.0)
 
     if config.sharpness > 1:
         rgb = sharpen(rgb, factor(config.sharpness))
