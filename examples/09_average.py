@@ -1,11 +1,13 @@
 """A model between two of the same training: the mean of their weights.
 
     python examples/09_average.py FIRST SECOND OUT 0.6
+    python examples/09_average.py FIRST SECOND OUT 0.65 0.3
 
 Where one was trained on from the other, what lies between them often paints as well as either, and
 much of what only one of them does wrong goes (weight averaging: Izmailov et al., UAI 2018; Wortsman
 et al., ICML 2022). The model in the box is such a mean; its card tells of which. Look at what it
-paints: no theory says that it must.
+paints: no theory says that it must. The second share, where there is one, is the structure
+synthesizer's: what stands where is its doing; how it looks, the texture synthesizer's.
 """
 
 from __future__ import annotations
@@ -19,22 +21,31 @@ from infinite_render.errors import ModelError
 from infinite_render.models import DETAIL, load_model, save_model
 
 
-def main(first: str, second: str, folder: Path, share: float = 0.5) -> Path:
-    """Save (1 - share) of FIRST's weights and `share` of SECOND's; all else is SECOND's."""
-    one, other = load_model(first), load_model(second)
-    weights, others = one.generator.state_dict(), other.generator.state_dict()
+def main(
+    first: str, second: str, folder: Path, share: float = 0.5, structure: float | None = None
+) -> Path:
+    """Save (1 - share) of FIRST's weights and `share` of SECOND's; all else is SECOND's.
+
+    `structure` is the share in the structure synthesizer, `share` where it is None.
+    """
+
+    def share_of(name: str) -> float:
+        return share if structure is None or not name.startswith("structure.") else structure
+
+    one, two = load_model(first), load_model(second)
+    weights, others = one.generator.state_dict(), two.generator.state_dict()
     shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (weights, others)]
     if shapes[0] != shapes[1]:
         raise ModelError(f"{first} and {second} have other sizes; average models of one training")
     mean = {
-        name: weights[name].double().lerp(others[name].double(), share).to(others[name].dtype)
-        for name in others
+        name: weights[name].double().lerp(tensor.double(), share_of(name)).to(tensor.dtype)
+        for name, tensor in others.items()
     }
-    saved = save_model(folder, dataclasses.replace(other.recipe, name=folder.name), mean)
-    if other.detail is not None:
-        shutil.copy(other.folder / DETAIL, saved)
+    saved = save_model(folder, dataclasses.replace(two.recipe, name=folder.name), mean)
+    if two.detail is not None:
+        shutil.copy(two.folder / DETAIL, saved)
     return saved
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4])))
+    print(main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *map(float, sys.argv[4:6])))

@@ -91,6 +91,12 @@ def test_an_example_averages_two_models(tmp_path: Path) -> None:
         expected = landscape.generator.state_dict()[name] + 0.25
         torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=1e-6)
 
+    apart = load_model(main(str(tmp_path / "shifted"), "landscape", tmp_path / "apart", 0.75, 0.5))
+    for name, tensor in apart.generator.state_dict().items():
+        shift = 0.5 if name.startswith("structure.") else 0.25
+        expected = landscape.generator.state_dict()[name] + shift
+        torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=1e-6)
+
     small = random_model()
     save_model(tmp_path / "small", small.recipe, small.generator.state_dict())
     with pytest.raises(ModelError, match="average models of one training"):
