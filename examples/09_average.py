@@ -6,8 +6,8 @@
 Where one was trained on from the other, what lies between them often paints as well as either, and
 much of what only one of them does wrong goes (weight averaging: Izmailov et al., UAI 2018; Wortsman
 et al., ICML 2022). The model in the box is such a mean; its card tells of which. Look at what it
-paints: no theory says that it must. The second share, where there is one, is the structure
-synthesizer's: what stands where is its doing; how it looks, the texture synthesizer's.
+paints: no theory says that it must. A second number is SECOND's share in the structure synthesizer:
+what stands where is its doing; how it looks, the texture synthesizer's.
 """
 
 from __future__ import annotations
@@ -26,21 +26,18 @@ def main(
 ) -> Path:
     """Save (1 - share) of FIRST's weights and `share` of SECOND's; all else is SECOND's.
 
-    `structure` is the share in the structure synthesizer, `share` where it is None.
+    `structure` is SECOND's share in the structure synthesizer; None: `share` there, too.
     """
-
-    def share_of(name: str) -> float:
-        return share if structure is None or not name.startswith("structure.") else structure
-
+    shares = {"structure": share if structure is None else structure, "texture": share}
     one, two = load_model(first), load_model(second)
     weights, others = one.generator.state_dict(), two.generator.state_dict()
     shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (weights, others)]
     if shapes[0] != shapes[1]:
         raise ModelError(f"{first} and {second} have other sizes; average models of one training")
-    mean = {
-        name: weights[name].double().lerp(tensor.double(), share_of(name)).to(tensor.dtype)
-        for name, tensor in others.items()
-    }
+    mean = {}
+    for name, tensor in others.items():
+        part = name.split(".")[0]
+        mean[name] = weights[name].double().lerp(tensor.double(), shares[part]).to(tensor.dtype)
     saved = save_model(folder, dataclasses.replace(two.recipe, name=folder.name), mean)
     if two.detail is not None:
         shutil.copy(two.folder / DETAIL, saved)
