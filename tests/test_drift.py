@@ -13,7 +13,7 @@ from small_models import SMALL, random_model
 from infinite_render.config import GeneratorConfig
 from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.local import LocalLaw, local_latents
+from infinite_render.fields.local import LocalLaw, band_weights, local_latents
 from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window
 from infinite_render.rendering.scene import Scene
@@ -26,8 +26,11 @@ FAR = 2**37
 
 @pytest.mark.parametrize("corner", [(0, 0), (-33, -20), (FAR, -FAR), (-FAR - 5, FAR + 3)])
 @pytest.mark.parametrize("wrap", [None, 23])
-def test_a_window_of_a_window_is_that_window(corner: tuple[int, int], wrap: int | None) -> None:
-    law = replace(LAW, wrap_cells=wrap)
+@pytest.mark.parametrize("psi", [1.0, 0.7])
+def test_a_window_of_a_window_is_that_window(
+    corner: tuple[int, int], wrap: int | None, psi: float
+) -> None:
+    law = replace(LAW, wrap_cells=wrap, psi=psi, band_cells=19)
     outer = Window(*corner, 30, 41)
     whole = local_latents(5, outer, 3, law)
     for y, x, height, width in ((0, 0, 1, 1), (3, 9, 20, 7), (29, 40, 1, 1), (6, 13, 8, 14)):
@@ -60,6 +63,25 @@ def test_truncation_leaves_more_of_the_drift() -> None:
     half = local_latents(5, window, 3, replace(LAW, psi=0.5))
     np.testing.assert_allclose(half, alone / 8 + (whole - alone) / 4, atol=1e-6)
     assert not local_latents(5, window, 3, replace(LAW, psi=0.0)).any()
+
+
+def test_truncated_latents_lie_nearer_to_their_mean_beyond_the_band() -> None:
+    law = replace(LAW, psi=0.5, band_cells=16)
+    window = Window(-40, 9, 96, 8)  # about the band's middle, 7.5
+    by_row = band_weights(window.y_span, law.psi, 16)
+    everywhere = local_latents(5, window, 3, replace(law, band_cells=None))
+    np.testing.assert_array_equal(local_latents(5, window, 3, law), everywhere * by_row[:, None])
+    np.testing.assert_array_equal(by_row, by_row[::-1])
+    np.testing.assert_array_equal(by_row[40 + 4 : 40 + 12], 1)
+    np.testing.assert_array_equal(by_row[: 40 - 8], 0.25)
+    assert (np.diff(by_row[40 - 5 : 40 + 5]) > 0).all()
+
+
+def test_without_truncation_latents_are_the_same_beyond_the_band() -> None:
+    window = Window(-60, FAR, 99, 8)
+    np.testing.assert_array_equal(
+        local_latents(5, window, 3, replace(LAW, band_cells=16)), local_latents(5, window, 3, LAW)
+    )
 
 
 @pytest.mark.parametrize("wrap", [3, 7, 23, 24])

@@ -16,7 +16,7 @@ from infinite_render.errors import RecipeError
 from infinite_render.evaluation.painters import ModelPainter, view_of
 from infinite_render.fields.continued import ContinuedLatents, cells_of
 from infinite_render.fields.latents import LatentField, SeededLatents
-from infinite_render.fields.local import ALONE, Array, LocalLaw
+from infinite_render.fields.local import ALONE, Array, LocalLaw, band_weights
 from infinite_render.fields.pins import PinnedLatents
 from infinite_render.fields.reseeded import Reseed, ReseededLatents
 from infinite_render.fields.styles import OneStyle, Style
@@ -108,7 +108,9 @@ def test_a_picture_is_that_of_local_latents_by_the_cube_of_psi() -> None:
     class Shrunk(SeededLatents):
         def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
             assert law.psi == 0.5
-            return super().z_local(window_cell, dim, replace(law, psi=1.0)) * np.float32(0.125)
+            whole = super().z_local(window_cell, dim, replace(law, psi=1.0))
+            in_band = band_weights(window_cell.y_span, law.psi, SMALL.span_cells)[:, None]
+            return whole * np.float32(0.125) * in_band
 
     model = random_model(replace(SMALL, drift=0.0))
     shrunk = Scene(model, latents=Shrunk(3), truncation=0.5)
@@ -117,7 +119,7 @@ def test_a_picture_is_that_of_local_latents_by_the_cube_of_psi() -> None:
 
 def test_pictures_of_another_truncation_are_told_apart() -> None:
     model = random_model(SMALL)
-    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 3
+    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 4
     assert "truncation_version" not in Scene(model).identity()  # nothing is truncated
 
 

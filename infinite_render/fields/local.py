@@ -7,6 +7,8 @@ as its share is, it takes terrain from one kind to another along a canvas.
 
 Truncation (`nn.truncation`) takes psi^3 a and psi^2 b. By eye, rare `a` bring what lies where
 nothing should, rocks in the sky and blots in the ground, while `b` brings change, which may stay.
+Out of the band of rows that training showed they do so most: towards its edge and beyond, both are
+taken psi^2 nearer to their mean, so that sky and ground go on calmly (`band_weights`).
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -40,18 +42,20 @@ class LocalLaw:
     psi          of the truncation trick, 0 .. 1; at 1 all stay, bit for bit
     drift        d, the drift's share of the standard deviation, from 0 to below 1
     drift_cells  from one node of the drift to the next
+    band_cells   rows 0 .. band_cells - 1 are those that training showed; None: all rows
     wrap_cells   on a cylinder its circumference: the drift, too, closes there
     """
 
     psi: float = 1.0
     drift: float = 0.0
     drift_cells: int = 1
+    band_cells: int | None = None
     wrap_cells: int | None = None
 
     @classmethod
     def of(cls, config: GeneratorConfig, psi: float = 1.0) -> Self:
         """The law a generator was trained on, truncated to `psi`."""
-        return cls(psi, config.drift, config.drift_cells)
+        return cls(psi, config.drift, config.drift_cells, config.span_cells)
 
     def wrapped(self, period_cells: int) -> Self:
         """The same on a cylinder."""
@@ -77,7 +81,24 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
     z_local *= np.float32(of_own)
     if law.drift > 0:
         _add_drift(z_local, seed, window_cell, law, of_drift)
+    if law.psi != 1 and law.band_cells is not None:
+        z_local *= band_weights(window_cell.y_span, law.psi, law.band_cells)[:, None]
     return z_local
+
+
+def band_weights(rows: Span, psi: float, band_cells: int) -> Array:
+    """What z_l counts for in each row, truncated to `psi`, float32 [rows].
+
+    1 about the band's middle, psi^2 far from it, a smooth step between: from half way to the band's
+    edge to as far beyond. Only operations that every machine rounds alike.
+
+    >>> band_weights(Span(-8, 8), 0.5, 15)[::4].astype(float).round(3).tolist()
+    [0.25, 0.252, 0.7, 1.0]
+    """
+    row = np.arange(rows.start, rows.stop)
+    from_middle = np.abs(2 * row - (band_cells - 1)) / band_cells  # 1 at the band's edges
+    weights: Array = (1.0 - (1.0 - psi * psi) * smooth(from_middle - 0.5)).astype(np.float32)
+    return weights
 
 
 def _add_drift(

@@ -125,7 +125,8 @@ def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
 def _local_latents(
     config: GeneratorConfig, own: Tensor, drift: Tensor | None, psi: Tensor
 ) -> Tensor:
-    """z_l by the law of `fields.local`, truncated to `psi`; over a patch, the drift stands still.
+    """z_l by the law of `fields.local`, truncated to `psi` as about the band's middle in every row;
+    over a patch, the drift stands still.
 
     own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; psi [N,1,1,1].
     """
