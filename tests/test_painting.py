@@ -3,10 +3,12 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from landscapes import toy_recipe
 
+from infinite_render.fields.local import band_weight
 from infinite_render.nn.generator import build_generator
 from infinite_render.training.augment import augment, enlarge, sharpen, translate
 from infinite_render.training.draws import CRITIC, Draws
@@ -109,11 +111,20 @@ def test_a_share_of_structures_is_truncated_as_rendering_truncates_them() -> Non
 
     # The same numbers are drawn: all but their mean over a patch is psi^3 of what each cell draws,
     # and the mean's variance is mostly the drift's, (psi^2 d)^2.
-    own, kept = (z - z.mean(dim=(2, 3), keepdim=True) for z in (plain.z_local, scene.z_local))
+    # Nearer to its mean beyond the band, row by row, as in a picture.
+    margin, cells = recipe.generator.structure_margin_cells, plain.z_local.shape[2]
+    first = (scene.position.double() + 1) / recipe.label_per_row - margin
+    rows = first[:, None] + torch.arange(cells)
+    weights = band_weight(rows, np.float64(0.7), recipe.generator.span_cells)
+    assert weights.min().item() < 0.6
+    assert weights.max().item() == 1
+    in_band = torch.where(narrow[:, None], weights, 1.0).float()[:, None, :, None]
+    truncated = scene.z_local / in_band
+    own, kept = (z - z.mean(dim=(2, 3), keepdim=True) for z in (plain.z_local, truncated))
     torch.testing.assert_close(kept[narrow], 0.343 * own[narrow], atol=1e-5, rtol=1e-4)
     own_share = (0.343**2 * 0.91) / own[0, 0].numel()
     expected = math.sqrt((0.49 * 0.3) ** 2 + own_share)
-    means = scene.z_local[narrow].mean(dim=(2, 3))
+    means = truncated[narrow].mean(dim=(2, 3))
     assert means.std().item() == pytest.approx(expected, rel=0.05)
 
 

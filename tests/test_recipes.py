@@ -70,7 +70,7 @@ def test_the_second_stage_is_the_default_with_whole_frames() -> None:
     assert recipe_difference(load_recipe("default"), load_recipe("default-whole")) == (
         "adam.critic_rate was 0.0005, now 0.00045, adam.generator_rate was 0.002, now 0.0015, "
         "augment.contrast was 0.3, now 0.5, augment.sharpness was 1.0, now 4.0, "
-        "augment.zoom was 1.0, now 2.4, data.outside was 0.0, now 0.3, "
+        "augment.zoom was 1.0, now 2.4, data.outside was 0.0, now 0.5, "
         "data.outside_rows was 5, now 6, "
         "generator.patch_cells was 11, now 17, generator.start_rows was 7, now 1, "
         "loss.position was 1.0, now 0.0, truncated was 0.0, now 0.35"

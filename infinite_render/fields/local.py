@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinite_render.config import GeneratorConfig
-from infinite_render.fields.styles import smooth
+from infinite_render.fields.styles import Values, smooth
 from infinite_render.geometry import Span, Window
 from infinite_render.noise import Stream, normal
 
@@ -89,16 +89,21 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
 def band_weights(rows: Span, psi: float, band_cells: int) -> Array:
     """What z_l counts for in each row, truncated to `psi`, float32 [rows].
 
-    1 about the band's middle, psi^2 far from it, a smooth step between: from half way to the band's
-    edge to as far beyond. Only operations that every machine rounds alike.
-
     >>> band_weights(Span(-8, 8), 0.5, 15)[::4].astype(float).round(3).tolist()
     [0.25, 0.252, 0.7, 1.0]
     """
-    row = np.arange(rows.start, rows.stop)
-    from_middle = np.abs(2 * row - (band_cells - 1)) / band_cells  # 1 at the band's edges
-    weights: Array = (1.0 - (1.0 - psi * psi) * smooth(from_middle - 0.5)).astype(np.float32)
-    return weights
+    row = np.arange(rows.start, rows.stop).astype(np.float64)
+    return band_weight(row, np.float64(psi), band_cells).astype(np.float32)
+
+
+def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Values:
+    """What z_l counts for in a row, which may lie between two cells', truncated to `psi`.
+
+    1 about the band's middle, psi^2 far from it, a smooth step between: from half way to the band's
+    edge to as far beyond. Only operations that every machine rounds alike.
+    """
+    from_middle = abs(2 * row - (band_cells - 1)) / band_cells  # 1 at the band's edges
+    return 1 - (1 - psi * psi) * smooth(from_middle - 0.5)
 
 
 def _add_drift(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ from numpy.typing import NDArray
 from infinite_render.geometry import Window
 from infinite_render.noise import Stream, normal
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Floats = NDArray[np.float64]
+Values = TypeVar("Values", Floats, "Tensor")
 
 
 class Style(NamedTuple):
@@ -88,9 +92,9 @@ class StyleField(Protocol):
         """Plain values that tell this field from every other; part of a picture's identity."""
 
 
-def smooth(t: Floats) -> Floats:
+def smooth(t: Values) -> Values:
     """t clipped to [0, 1], then 3 t^2 - 2 t^3: from 0 to 1 without a kink."""
-    t = np.clip(t, 0.0, 1.0)
+    t = t.clip(0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 

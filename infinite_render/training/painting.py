@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
-from infinite_render.fields.local import local_weights
+from infinite_render.fields.local import band_weight, local_weights
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
@@ -90,7 +90,8 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
     position = row * recipe.label_per_row - 1
     # Fault 2 of the reference: a pair shares its coordinates, but each keeps the label it drew.
     position = position if recipe.faithful else same(position)
-    grid = _grid(config, same(row), same(start_column + jitter[:, 1]), cells)
+    rows = _from_margin(config, same(row), cells)
+    columns = _from_margin(config, same(start_column + jitter[:, 1]), cells)
 
     z_local = draws.normal(config.local_dim, cells, cells)
     drift = draws.normal(config.local_dim, 1, 1) if config.drift > 0 else None
@@ -103,8 +104,8 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
         z_second=z_second,
         crossover=crossover,
         psi=psi,
-        z_local=_local_latents(config, z_local, drift, psi[:, :, None, None]),
-        c=grid,
+        z_local=_local_latents(config, z_local, drift, rows, psi),
+        c=_grid(config, rows, columns),
         noise=[draws.normal(1, side, side) for side in sides],
         position=position.float(),
     )
@@ -123,28 +124,32 @@ def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
 
 
 def _local_latents(
-    config: GeneratorConfig, own: Tensor, drift: Tensor | None, psi: Tensor
+    config: GeneratorConfig, own: Tensor, drift: Tensor | None, rows: Tensor, psi: Tensor
 ) -> Tensor:
-    """z_l by the law of `fields.local`, truncated to `psi` as about the band's middle in every row;
-    over a patch, the drift stands still.
+    """z_l by the law of `fields.local`, truncated to `psi`; over a patch, the drift stands still.
 
-    own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; psi [N,1,1,1].
+    own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; rows float64 [N,h]; psi [N,1].
     """
-    of_own, of_drift = local_weights(psi, config.drift)
-    return of_own * own if drift is None else of_own * own + of_drift * drift
+    of_own, of_drift = local_weights(psi[:, :, None, None], config.drift)
+    in_band = band_weight(rows, psi.double(), config.span_cells).float()
+    z_local = of_own * own if drift is None else of_own * own + of_drift * drift
+    return in_band[:, None, :, None] * z_local
 
 
 def _as_is(values: Tensor) -> Tensor:
     return values
 
 
-def _grid(config: GeneratorConfig, row: Tensor, column: Tensor, cells: int) -> Tensor:
-    """c [N,3,cells,cells] of patches that start at `row`, `column` (float64 [N])."""
-    offset = torch.arange(cells, device=row.device).double() - config.structure_margin_cells
-    tanh_v = coordinates.vertical(
-        row[:, None] + offset, cut=config.cut, span_cells=config.span_cells
-    )
-    phases = coordinates.horizontal(column[:, None] + offset, period_cells=config.period_cells)
+def _from_margin(config: GeneratorConfig, start: Tensor, cells: int) -> Tensor:
+    """Rows or columns of all cells of patches that start at `start`, float64 [N] -> [N,cells]."""
+    offset = torch.arange(cells, device=start.device).double() - config.structure_margin_cells
+    return start[:, None] + offset
+
+
+def _grid(config: GeneratorConfig, rows: Tensor, columns: Tensor) -> Tensor:
+    """c [N,3,h,w] of patches of those rows and columns, float64 [N,h], [N,w]."""
+    tanh_v = coordinates.vertical(rows, cut=config.cut, span_cells=config.span_cells)
+    phases = coordinates.horizontal(columns, period_cells=config.period_cells)
     return coordinates.stack(tanh_v, *phases).float()
 
 
