@@ -10,6 +10,7 @@ from landscapes import toy_recipe
 
 from infinite_render.fields.local import band_weight
 from infinite_render.nn.generator import build_generator
+from infinite_render.nn.truncation import Truncation
 from infinite_render.training.augment import augment, enlarge, sharpen, translate
 from infinite_render.training.draws import CRITIC, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint, share
@@ -95,7 +96,7 @@ def test_patches_outside_the_band_are_as_many_and_as_far_as_the_recipe_says() ->
     torch.testing.assert_close(first, expected, atol=2e-2, rtol=0)
 
 
-def test_a_share_of_structures_is_truncated_as_rendering_truncates_them() -> None:
+def test_a_share_of_local_latents_is_truncated_as_rendering_truncates_them() -> None:
     recipe = toy_recipe()
     drifting = dataclasses.replace(recipe.generator, drift=0.3)
     recipe = dataclasses.replace(recipe, generator=drifting, batch=400)
@@ -128,16 +129,33 @@ def test_a_share_of_structures_is_truncated_as_rendering_truncates_them() -> Non
     assert means.std().item() == pytest.approx(expected, rel=0.05)
 
 
-def test_a_truncated_patch_has_a_truncated_structure_and_a_whole_style() -> None:
-    recipe = dataclasses.replace(toy_recipe(), truncated=1.0, truncation=0.5)
-    scene = draw_scene(recipe, draws(4), paired=False)
+def test_a_truncated_patch_is_truncated_as_rendering_truncates_it() -> None:
+    recipe = dataclasses.replace(toy_recipe(), truncated=0.5, truncation=0.5)
+    scene = draw_scene(recipe, draws(8), paired=False)
+    narrow = scene.psi[:, 0] < 1
+    assert 0 < narrow.sum() < 8
     generator = build_generator(recipe.generator)
+    painted = paint(generator, scene, torch.float32, torch.contiguous_format)
     with torch.no_grad():
-        painted = paint(generator, scene, torch.float32, torch.contiguous_format)
-        w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
-        rgb, _ = generator(0.5 * scene.z_global, scene.z_local, scene.c, w=w, noise=scene.noise)
+        whole = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
+        w = torch.where(narrow[:, None, None], Truncation(generator, 0.5).nearer(whole), whole)
+        rgb, _ = generator(
+            scene.psi * scene.z_global, scene.z_local, scene.c, w=w, noise=scene.noise
+        )
     torch.testing.assert_close(painted.rgb, rgb)
     torch.testing.assert_close(painted.w, w)
+
+    # Where styles are not mixed, what rendering makes of the global latent, both parts of it.
+    plain = narrow & (scene.crossover == recipe.generator.styles)
+    assert plain.any()
+    z_global, rendered = Truncation(generator, 0.5).latents(scene.z_global[plain])
+    torch.testing.assert_close(painted.w[plain], rendered)
+    torch.testing.assert_close((scene.psi * scene.z_global)[plain], z_global)
+
+    # The mapping learns from truncated patches, too.
+    painted.rgb[narrow].square().sum().backward()
+    gradients = [p.grad for p in generator.texture.mapping.parameters()]
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
 
 
 def test_noise_fits_the_generator_with_and_without_padding() -> None:

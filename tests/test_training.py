@@ -297,6 +297,7 @@ def test_every_choice_of_the_objective_trains(photographs: Path, tmp_path: Path)
         "augmented": dataclasses.replace(
             recipe, augment=AugmentConfig(probability=1.0), shared_fakes=True
         ),
+        "truncated": dataclasses.replace(recipe, truncated=0.5, truncation=0.6),
         "padded": dataclasses.replace(
             recipe,
             generator=dataclasses.replace(
@@ -313,10 +314,9 @@ def test_every_choice_of_the_objective_trains(photographs: Path, tmp_path: Path)
     }
     for name, choice in choices.items():
         assert isinstance(run(photographs, choice, tmp_path / name)[-1], events.Finished), name
-        assert all(
-            torch.isfinite(p).all()
-            for p in load_model(tmp_path / name / "model").generator.parameters()
-        )
+        model = load_model(tmp_path / name / "model")
+        assert all(torch.isfinite(p).all() for p in model.generator.parameters())
+        assert model.recipe.render.truncation == (0.6 if name == "truncated" else 1.0)
 
 
 def test_the_average_halves_its_distance_in_its_half_life() -> None:

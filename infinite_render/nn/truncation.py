@@ -37,13 +37,16 @@ class Truncation:
         At psi = 1 both are those of the generator, bit for bit.
         """
         w = self.generator.style(z_global)
-        if self.psi == 1.0:
-            return z_global, w
+        return (z_global, w) if self.psi == 1.0 else (self.psi * z_global, self.nearer(w))
+
+    def nearer(self, w: Tensor) -> Tensor:
+        """Styles [...,D] taken nearer to their mean. Differentiable; the mean and limit stand."""
         mean, limit = self._usual
         away = w - mean.to(w)
         distance = away.double().norm(dim=-1, keepdim=True)
         kept = self.psi * (limit / distance).clamp(max=1)
-        return self.psi * z_global, mean.to(w) + kept.to(w) * away
+        nearer: Tensor = mean.to(w) + kept.to(w) * away
+        return nearer
 
     @cached_property
     def _usual(self) -> tuple[Tensor, Tensor]:
@@ -54,6 +57,7 @@ class Truncation:
         mapping = self.generator.texture.mapping
         weight = next(mapping.parameters())
         z = normal(_STYLES_SEED, Stream.STYLE, 0, 0, 1, _STYLES, weight.shape[1])[:, 0].T
-        w = mapping(torch.from_numpy(z.copy()).to(weight)).double()
+        with torch.no_grad():
+            w = mapping(torch.from_numpy(z.copy()).to(weight)).double()
         mean = w.mean(dim=0)
         return mean, (w - mean).norm(dim=-1).quantile(self.psi)

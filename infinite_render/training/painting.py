@@ -17,6 +17,7 @@ from infinite_render.fields.local import band_weight, local_weights
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
+from infinite_render.nn.truncation import Truncation
 from infinite_render.training.draws import Draws
 from infinite_render.training.recipes import TrainRecipe
 
@@ -25,9 +26,8 @@ from infinite_render.training.recipes import TrainRecipe
 class Scene:
     """Inputs of the generator for N patches.
 
-    z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's; psi [N,1],
-    truncation of what the structure is given, in z_local already, in z_global not yet (styles stay
-    whole: the mean that rendering pulls them to would move with every step);
+    z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's; psi [N,1], how
+    far each is truncated: by `truncation`, or 1. z_local is already, z_global and styles not yet;
     z_local [N,L,n+2m,n+2m]; c [N,3,n+2m,n+2m]; noise [N,1,H_i,W_i] a texture convolution;
     position float32 [N], the vertical place of the patch: -1 and 1 where it begins at the band's
     first and last row (a jitter may pass them), beyond where it lies partly outside the band.
@@ -36,6 +36,7 @@ class Scene:
     z_global: Tensor
     z_second: Tensor
     crossover: Tensor
+    truncation: float
     psi: Tensor
     z_local: Tensor
     c: Tensor
@@ -95,14 +96,16 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
 
     z_local = draws.normal(config.local_dim, cells, cells)
     drift = draws.normal(config.local_dim, 1, 1) if config.drift > 0 else None
+    truncation = recipe.model_truncation
     psi = torch.ones_like(z_global[:, :1])
-    if recipe.truncated > 0:
-        psi = same(torch.where(draws.uniform(1) < recipe.truncated, recipe.truncation, psi))
+    if truncation < 1:
+        psi = same(torch.where(draws.uniform(1) < recipe.truncated, truncation, psi))
     sides = noise_sizes(config, config.patch_cells)
     return Scene(
         z_global=z_global,
         z_second=z_second,
         crossover=crossover,
+        truncation=truncation,
         psi=psi,
         z_local=_local_latents(config, z_local, drift, rows, psi),
         c=_grid(config, rows, columns),
@@ -158,6 +161,9 @@ def paint(
 ) -> Painted:
     """Run the generator; its convolutions work in `dtype`, its RGB is float32."""
     w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
+    if scene.truncation < 1:
+        nearer = Truncation(generator, scene.truncation).nearer(w)
+        w = torch.where(scene.psi[:, :, None] < 1, nearer, w)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
     c = scene.c.to(dtype=dtype, memory_format=layout)
     rgb, z_structure = generator(scene.psi * scene.z_global, z_local, c, w=w, noise=scene.noise)

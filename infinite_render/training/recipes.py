@@ -172,8 +172,8 @@ class TrainRecipe:
     ema_ramp: float = 0.0  # early half-life as a share of the images shown; 0: full from the start
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where native
     shared_fakes: bool = False  # one pass of the generator serves both steps
-    truncated: float = 0.0  # share of painted patches whose structure, not style, is truncated
-    truncation: float = 0.7  # psi of those structures
+    truncated: float = 0.0  # share of painted patches that are truncated, as in rendering
+    truncation: float = 0.7  # psi of those patches
     faithful: bool = False  # the reference's faults 1-3, for comparison
 
     def __post_init__(self) -> None:
@@ -227,6 +227,11 @@ class TrainRecipe:
     def paired(self) -> bool:
         """Whether fakes come in pairs that share z_g and c."""
         return self.loss.diversity > 0
+
+    @property
+    def model_truncation(self) -> float:
+        """psi of the patches that are truncated, so the trained model's own; 1 where none are."""
+        return self.truncation if self.truncated > 0 else 1.0
 
     @property
     def label_per_px(self) -> float:

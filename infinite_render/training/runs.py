@@ -16,7 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infinite_render.config import GeneratorConfig, ModelRecipe, format_toml, parse_toml, to_dict
+from infinite_render.config import (
+    GeneratorConfig,
+    ModelRecipe,
+    RenderConfig,
+    format_toml,
+    parse_toml,
+    to_dict,
+)
 from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
 from infinite_render.files import hold, partial_name, release, replace_file
 from infinite_render.models import load_model, load_weights, read_tensors, save_model
@@ -140,7 +147,12 @@ def write_model(out: Path, recipe: TrainRecipe, state: State, listing: Listing) 
         "photographs": len(listing),
         "data_sha256": listing_digest(listing),
     }
-    model = ModelRecipe(name=out.resolve().name, generator=recipe.generator, trained=trained)
+    model = ModelRecipe(
+        name=out.resolve().name,
+        generator=recipe.generator,
+        render=RenderConfig(truncation=recipe.model_truncation),
+        trained=trained,
+    )
     folder = out / MODEL
     with writing(folder):
         save_model(folder, model, state.averaged.state_dict(), card_text(recipe, state, listing))
