@@ -343,6 +343,24 @@ def test_adam_is_corrected_for_lazy_regularisation() -> None:
     assert critic["betas"] == (0.0, pytest.approx(0.99**0.8))
 
 
+def test_the_structure_learns_at_its_share_of_the_rate(photographs: Path, tmp_path: Path) -> None:
+    recipe = toy_recipe(images=32)
+    half, still = (
+        dataclasses.replace(recipe, adam=dataclasses.replace(recipe.adam, structure_share=share))
+        for share in (0.5, 0.0)
+    )
+    structure, texture = (
+        group["lr"] for group in build_state(half, CPU).generator_adam.param_groups
+    )
+    assert structure == pytest.approx(0.5 * texture)
+
+    fresh = build_state(still, CPU).generator.state_dict()
+    run(photographs, still, tmp_path / "run")
+    trained = load_model(tmp_path / "run" / "model").generator.state_dict()
+    for name, tensor in trained.items():
+        assert torch.equal(tensor, fresh[name]) == name.startswith("structure."), name
+
+
 def test_a_run_inside_its_photographs_does_not_train_on_its_own_sheets(tmp_path: Path) -> None:
     data = write_landscapes(tmp_path / "in", 3)
     recipe = toy_recipe(images=32)

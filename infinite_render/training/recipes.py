@@ -105,11 +105,14 @@ class AdamConfig:
 
     generator_rate: float = 0.002
     critic_rate: float = 0.002
+    structure_share: float = (
+        1.0  # of the generator's rate, in the structure synthesizer; 0: it stays
+    )
     beta1: float = 0.0
     beta2: float = 0.99
 
     def __post_init__(self) -> None:
-        for name in ("generator_rate", "critic_rate"):
+        for name in ("generator_rate", "critic_rate", "structure_share"):
             _check_range(f"adam.{name}", getattr(self, name), 0, 1)
         for name in ("beta1", "beta2"):
             _check_range(f"adam.{name}", getattr(self, name), 0, 0.999999)

@@ -126,12 +126,13 @@ def build_state(recipe: TrainRecipe, device: torch.device, *, plain: bool = Fals
     generator_lazy = loss.path_every if loss.path > 0 else 0
     critic_lazy = loss.r1_every if loss.r1 > 0 else 0
     adam = recipe.adam
+    parts = {generator.structure: adam.structure_share, generator.texture: 1.0}
     return State(
         generator=generator,
         critic=critic,
         averaged=copy.deepcopy(generator).requires_grad_(False).eval(),
-        generator_adam=_adam(generator, adam, adam.generator_rate, generator_lazy, plain),
-        critic_adam=_adam(critic, adam, adam.critic_rate, critic_lazy, plain),
+        generator_adam=_adam(parts, adam, adam.generator_rate, generator_lazy, plain),
+        critic_adam=_adam({critic: 1.0}, adam, adam.critic_rate, critic_lazy, plain),
         path_mean=torch.zeros((), device=device),
         images=0,
         device=device,
@@ -141,13 +142,15 @@ def build_state(recipe: TrainRecipe, device: torch.device, *, plain: bool = Fals
 
 
 def _adam(
-    module: nn.Module, config: AdamConfig, rate: float, every: int, plain: bool
+    parts: dict[nn.Module, float], config: AdamConfig, rate: float, every: int, plain: bool
 ) -> torch.optim.Adam:
-    """Adam corrected for lazy regularisation: `every` steps take one step more."""
+    """Adam corrected for lazy regularisation: `every` steps take one step more.
+
+    parts: the networks whose parameters it moves, and the share of `rate` each moves at.
+    """
     share = every / (every + 1) if every else 1.0
     return torch.optim.Adam(
-        module.parameters(),
-        lr=rate * share,
+        [{"params": part.parameters(), "lr": rate * share * own} for part, own in parts.items()],
         betas=(config.beta1**share, config.beta2**share),
         foreach=False if plain else None,
         fused=None if plain else True,
