@@ -50,6 +50,13 @@ def test_at_zero_every_seed_has_the_mean_style() -> None:
     assert error.max() < 5 / 4096**0.5  # five standard errors of a mean of 4,096
 
 
+def test_a_style_without_a_mapping_is_truncated_too() -> None:
+    generator = random_generator(replace(SMALL, mapping_layers=0))
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    ends = [Truncation(generator, psi).latents(z)[1].norm(dim=-1).max() for psi in (0.5, 1.0)]
+    assert 0 < ends[0] < ends[1]
+
+
 def test_between_the_latents_lie_on_the_line_to_the_mean() -> None:
     generator = random_generator(SMALL)
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))

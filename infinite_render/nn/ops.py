@@ -92,6 +92,7 @@ class Mapping(nn.Module):
 
     def __init__(self, dim: int, layers: int) -> None:
         super().__init__()
+        self.dim = dim
         self.layers = nn.ModuleList(
             EqualLinear(dim, dim, lr_multiplier=0.01) for _ in range(layers)
         )

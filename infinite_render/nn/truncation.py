@@ -55,9 +55,9 @@ class Truncation:
         In float64, so that they do not hang on the order of a sum.
         """
         mapping = self.generator.texture.mapping
-        weight = next(mapping.parameters())
-        z = normal(_STYLES_SEED, Stream.STYLE, 0, 0, 1, _STYLES, weight.shape[1])[:, 0].T
+        z = normal(_STYLES_SEED, Stream.STYLE, 0, 0, 1, _STYLES, mapping.dim)[:, 0].T
         with torch.no_grad():
-            w = mapping(torch.from_numpy(z.copy()).to(weight)).double()
+            like = next(self.generator.texture.parameters())  # a mapping may have no layers
+            w = mapping(torch.from_numpy(z.copy()).to(like)).double()
         mean = w.mean(dim=0)
         return mean, (w - mean).norm(dim=-1).quantile(self.psi)

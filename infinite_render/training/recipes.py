@@ -105,9 +105,7 @@ class AdamConfig:
 
     generator_rate: float = 0.002
     critic_rate: float = 0.002
-    structure_share: float = (
-        1.0  # of the generator's rate, in the structure synthesizer; 0: it stays
-    )
+    structure_share: float = 1.0  # of generator_rate, for the structure synthesizer; 0: it stays
     beta1: float = 0.0
     beta2: float = 0.99
 
