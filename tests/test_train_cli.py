@@ -146,6 +146,17 @@ def test_a_dry_run_tells_speed_and_memory_and_writes_nothing(
     assert not out.exists()
 
 
+def test_a_dry_run_counts_what_was_shown_already(photographs: Path, tmp_path: Path) -> None:
+    begun, other = tmp_path / "begun", tmp_path / "other"
+    recipe = ["--recipe", recipe_file(tmp_path, images=16, interval_images=16), "--threads", 1]
+    done("train", photographs, *recipe, "--no-quality", "--out", begun)
+    longer = [*recipe, "--images", 96, "--dry-run"]
+    for where in (["--out", begun], ["--out", other, "--from", begun / "model"]):
+        assert "for 80 images after 16" in done("train", photographs, *longer, *where).stdout
+    assert "for 96 images\n" in done("train", photographs, *longer, "--out", other).stdout
+    assert not other.exists()
+
+
 def test_the_help_names_the_recipes() -> None:
     told = done("train", "--help").stdout
     assert {"default", "tiny", "paper", "paper-hr", "paper-ur"} <= set(known_recipes())

@@ -97,6 +97,7 @@ def _train(
     from infinite_render.training.distributed import join, leave
     from infinite_render.training.loop import train as run
     from infinite_render.training.recipes import load_recipe
+    from infinite_render.training.runs import images_shown
 
     chosen = load_recipe(recipe)
     if images is not None:
@@ -109,7 +110,7 @@ def _train(
     torch.set_num_threads(threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     list_photographs(data, without=out)  # its mistakes before the work of measuring
     if dry_run:
-        _tell_plan(chosen, place)
+        _tell_plan(chosen, place, images_shown(out, start))
         return
     ranks = join(place)
     quiet = quiet or not ranks.writes
@@ -168,12 +169,13 @@ def _quality(data: Path, recipe: TrainRecipe, device: str) -> Callable[[Any], fl
     return lambda generator: measure()(generator)
 
 
-def _tell_plan(recipe: TrainRecipe, device: torch.device) -> None:
-    """Print what training would take here."""
+def _tell_plan(recipe: TrainRecipe, device: torch.device, shown: int) -> None:
+    """Print what training would take here, once `shown` images have been."""
     from infinite_render.training.speed import estimate
 
     plan = estimate(recipe, device)
-    hours = plan.seconds / 3600
+    left = max(0, recipe.images - shown)
+    hours = plan.seconds * left / recipe.images / 3600
     rows: list[tuple[str, object]] = [
         ("recipe", f"{recipe.name}: {recipe.about}"),
         ("patches", f"{recipe.generator.patch_px} px of images {recipe.data.image_px} px high"),
@@ -182,6 +184,9 @@ def _tell_plan(recipe: TrainRecipe, device: torch.device) -> None:
         ("precision", f"{plan.precision} on {device}"),
         ("speed", f"{plan.images_per_s:.2f} images/s, batch {recipe.batch}"),
         ("memory", f"{plan.memory_bytes / 2**30:.2f} GiB at the peak"),
-        ("time", f"about {hours:.1f} h for {recipe.images:,} images"),
+        (
+            "time",
+            f"about {hours:.1f} h for {left:,} images" + (f" after {shown:,}" if shown else ""),
+        ),
     ]
     console.table(rows, title=f"The plan of recipe {recipe.name}; nothing is written")

@@ -27,7 +27,7 @@ from infinite_render.config import (
 from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
 from infinite_render.files import hold, partial_name, release, replace_file
 from infinite_render.models import load_model, load_weights, read_tensors, save_model
-from infinite_render.training.checkpoints import writing
+from infinite_render.training.checkpoints import list_checkpoints, writing
 from infinite_render.training.critics import CRITIC, read_critic_config, save_critic
 from infinite_render.training.data import Listing, listing_difference, listing_digest
 from infinite_render.training.detail_recipe import DetailRecipe
@@ -175,6 +175,14 @@ def card_text(recipe: TrainRecipe, state: State, listing: Listing) -> str:
         "- Data licence and credits: to be written by whoever publishes this model.\n\n"
         f"## Recipe\n\n```toml\n{format_toml(recipe)}```\n"
     )
+
+
+def images_shown(out: Path, start: str | None) -> int:
+    """Images shown to the run in OUT, else to the model a new one starts from, else 0."""
+    kept = list_checkpoints(out / CHECKPOINTS)
+    if kept:
+        return int(kept[-1].name)
+    return 0 if start is None else int(load_model(start).recipe.trained.get("images", 0))
 
 
 def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str]:
