@@ -156,7 +156,7 @@ class RenderConfig:
 
     cell_px: int = 512  # a cell is computed alone, always with the same shapes
     block_px: int = 2048  # structure is computed once per block; one shard of the store
-    truncation: float = 1.0  # psi: 1 paints what training showed, 0 the mean style
+    truncation: float = 1.0  # psi: 1 leaves latents as drawn, 0 is the mean style
 
     def __post_init__(self) -> None:
         if self.cell_px < 1 or self.block_px < 1 or self.block_px % self.cell_px:

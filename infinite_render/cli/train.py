@@ -170,7 +170,7 @@ def _quality(data: Path, recipe: TrainRecipe, device: str) -> Callable[[Any], fl
 
 
 def _tell_plan(recipe: TrainRecipe, device: torch.device, shown: int) -> None:
-    """Print what training would take here, once `shown` images have been."""
+    """Print what training would take here; `shown` of its images have been already."""
     from infinite_render.training.speed import estimate
 
     plan = estimate(recipe, device)

@@ -1,10 +1,10 @@
 """The truncation trick: latents drawn nearer to their mean (Karras et al. 2019, appendix B).
 
-psi = 1 paints what training showed; less gives up variety for pictures that are surer. The style is
-pulled towards the mean style, w' = mean + psi (w - mean), once it is no farther from it than a
-share psi of all styles: their distances have a long tail, and odd colours lie there. The latents of
-the structure are pulled towards their own mean of 0: z_g' = psi z_g here, z_l where it is drawn
-(`fields.local`).
+psi = 1 leaves latents as they are drawn; less gives up variety for pictures that are surer. The
+style is pulled towards the mean style, w' = mean + psi (w - mean), once it is no farther from it
+than a share psi of all styles: their distances have a long tail, and odd colours lie there. The
+latents of the structure are pulled towards their own mean of 0: z_g' = psi z_g here, z_l where it
+is drawn (`fields.local`). Training may show patches truncated alike (`training.painting`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Truncation:
         return (z_global, w) if self.psi == 1.0 else (self.psi * z_global, self.nearer(w))
 
     def nearer(self, w: Tensor) -> Tensor:
-        """Styles [...,D] taken nearer to their mean. Differentiable; the mean and limit stand."""
+        """Styles [...,D] taken nearer to their mean; no gradient goes through mean and limit."""
         mean, limit = self._usual
         away = w - mean.to(w)
         distance = away.double().norm(dim=-1, keepdim=True)

@@ -26,7 +26,7 @@ from infinite_render.config import (
 )
 from infinite_render.errors import DataError, ModelError, RecipeError, UsageError
 from infinite_render.files import hold, partial_name, release, replace_file
-from infinite_render.models import load_model, load_weights, read_tensors, save_model
+from infinite_render.models import Model, load_model, load_weights, read_tensors, save_model
 from infinite_render.training.checkpoints import list_checkpoints, writing
 from infinite_render.training.critics import CRITIC, read_critic_config, save_critic
 from infinite_render.training.data import Listing, listing_difference, listing_digest
@@ -182,7 +182,11 @@ def images_shown(out: Path, start: str | None) -> int:
     kept = list_checkpoints(out / CHECKPOINTS)
     if kept:
         return int(kept[-1].name)
-    return 0 if start is None else int(load_model(start).recipe.trained.get("images", 0))
+    return 0 if start is None else _images_of(load_model(start))
+
+
+def _images_of(model: Model) -> int:
+    return int(model.recipe.trained.get("images", 0))
 
 
 def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str]:
@@ -200,7 +204,7 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
         )
     for module in (state.generator, state.averaged):
         module.load_state_dict(model.generator.state_dict())
-    state.images = int(model.recipe.trained.get("images", 0)) // recipe.batch * recipe.batch
+    state.images = _images_of(model) // recipe.batch * recipe.batch
     if state.images >= recipe.images:
         raise UsageError(
             f"model {model.name} was shown {state.images:,} images already, recipe "
