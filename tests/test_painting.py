@@ -15,6 +15,7 @@ from infinite_render.training.augment import augment, enlarge, sharpen, translat
 from infinite_render.training.draws import CRITIC, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint, share
 from infinite_render.training.recipes import AugmentConfig, DataConfig, load_recipe
+from infinite_render.training.sheets import strips
 
 
 def draws(batch: int, rows: list[int] | None = None, images: int = 0, seed: int = 5) -> Draws:
@@ -278,3 +279,15 @@ def test_augmentation_passes_gradients_and_happens_as_often_as_asked() -> None:
     torch.testing.assert_close(rgb.grad, torch.ones_like(rgb))
     share_changed = ((changed - rgb).abs().amax(dim=(1, 2, 3)) > 1e-6).float().mean().item()
     assert math.isclose(share_changed, 0.3, abs_tol=0.08)
+
+
+def test_strips_of_a_sheet_are_truncated_as_the_model_will_paint() -> None:
+    torch.manual_seed(0)
+    recipe = toy_recipe()
+    generator = build_generator(recipe.generator)
+    truncated = dataclasses.replace(recipe, truncated=0.5, truncation=0.01)
+    variety = [
+        torch.stack(list(strips(generator, each, torch.device("cpu")))).std(dim=0).mean()
+        for each in (recipe, truncated)
+    ]
+    assert variety[1] < 0.1 * variety[0]

@@ -12,12 +12,12 @@ import pyvips
 import torch
 from torch import Tensor
 
-from infinite_render.config import GeneratorConfig
 from infinite_render.fields.local import LocalLaw, local_latents
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
+from infinite_render.nn.truncation import Truncation
 from infinite_render.training.draws import SHEET, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint
 from infinite_render.training.recipes import TrainRecipe
@@ -46,8 +46,13 @@ def patches(generator: Generator, recipe: TrainRecipe, device: torch.device) -> 
 
 
 @torch.no_grad()
-def strips(generator: Generator, config: GeneratorConfig, device: torch.device) -> Iterator[Tensor]:
-    """Strips as high as the trained band and several patches wide, float32 [3,H,W] each."""
+def strips(generator: Generator, recipe: TrainRecipe, device: torch.device) -> Iterator[Tensor]:
+    """Strips as high as the trained band and several patches wide, float32 [3,H,W] each.
+
+    They are truncated as the model that is written will paint.
+    """
+    config, psi = recipe.generator, recipe.model_truncation
+    truncation = Truncation(generator, psi)
     margin = config.structure_margin_cells
     height = config.span_cells
     width = STRIP_PATCHES * config.patch_cells
@@ -59,11 +64,11 @@ def strips(generator: Generator, config: GeneratorConfig, device: torch.device) 
     sizes = list(sides)
     for index in range(STRIPS):
         numbers = Draws(SHEET_SEED, 1000 + index, SHEET, rows=[0], batch=1, device=device)
-        z_global = numbers.normal(config.global_dim)
-        drawn = local_latents(index, window_cell, config.local_dim, LocalLaw.of(config))
+        z_global, w = truncation.latents(numbers.normal(config.global_dim))
+        drawn = local_latents(index, window_cell, config.local_dim, LocalLaw.of(config, psi))
         noise = [numbers.normal(1, y, x) for y, x in sizes]
         z_local = torch.from_numpy(drawn)[None].to(device)
-        yield generator(z_global, z_local, c, noise=noise)[0][0]
+        yield generator(z_global, z_local, c, w=w, noise=noise)[0][0]
 
 
 def write_sheets(
@@ -73,7 +78,7 @@ def write_sheets(
     folder.mkdir(parents=True, exist_ok=True)
     squares = [to_image(rgb) for rgb in patches(generator, recipe, device)]
     across = math.ceil(math.sqrt(len(squares) * 2))
-    bands = [to_image(rgb) for rgb in strips(generator, recipe.generator, device)]
+    bands = [to_image(rgb) for rgb in strips(generator, recipe, device)]
     sheets = {
         "patches": pyvips.Image.arrayjoin(squares, across=across, shim=GAP_PX),
         "strips": pyvips.Image.arrayjoin(bands, across=1, shim=GAP_PX),
