@@ -132,7 +132,7 @@ def test_cuda_is_refused_where_there_is_none(
 def test_bfloat16_that_is_not_native_comes_only_when_asked_for(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infinite_render.rendering.workers.has_native_bfloat16", lambda *_: False)
+    monkeypatch.setattr("infinite_render.precision.has_native_bfloat16", lambda *_: False)
     result = done("generate", *SIZE, "--model", model_folder, "auto.tif")
     assert "float32" in result.stdout
     assert "slow" not in result.stderr

@@ -25,6 +25,7 @@ FLOORS = {
     "version": 0,
     "config": 1,
     "noise": 1,
+    "precision": 1,
     "nn": 2,
     "fields": 3,
     "models": 3,

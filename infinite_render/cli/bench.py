@@ -31,7 +31,8 @@ def bench(
     """Measure rendering, with and without a TIFF, against the convolutions alone."""
     from infinite_render.benchmark import benchmark
     from infinite_render.models import load_model
-    from infinite_render.rendering.workers import choose_precision, machine
+    from infinite_render.precision import choose_precision
+    from infinite_render.rendering.workers import machine
 
     precision = choose_precision(precision)
     about = {

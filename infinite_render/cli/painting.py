@@ -104,7 +104,7 @@ def _asked(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warn_of_slowness(canvas: Canvas, quiet: bool) -> None:
-    from infinite_render.rendering.workers import has_native_bfloat16
+    from infinite_render.precision import has_native_bfloat16
 
     scene = canvas.scene
     if scene.precision == "bfloat16" and not has_native_bfloat16(scene.device):

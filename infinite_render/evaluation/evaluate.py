@@ -55,7 +55,8 @@ from infinite_render.evaluation.sets import (
     thumbnails,
 )
 from infinite_render.evaluation.work import Progress
-from infinite_render.rendering.workers import choose_device, choose_precision
+from infinite_render.precision import choose_precision
+from infinite_render.rendering.workers import choose_device
 
 Part = Literal["patches", "scales", "seams", "repetition", "memory"]
 PARTS: tuple[Part, ...] = get_args(Part)

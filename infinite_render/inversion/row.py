@@ -17,7 +17,8 @@ from infinite_render.inversion.base import (
 from infinite_render.inversion.eyes import guess_shift, open_eyes
 from infinite_render.models import Model
 from infinite_render.pixels import Pixels
-from infinite_render.rendering.workers import DTYPES, SingleThreads, choose_precision
+from infinite_render.precision import DTYPES, choose_precision
+from infinite_render.rendering.workers import SingleThreads
 
 
 class Row(NamedTuple):

@@ -31,6 +31,7 @@ from infinite_render.geometry import Window, tiles_of, turns, window_needed, win
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.truncation import TRUNCATION_VERSION, Truncation
+from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.rendering.compiled import (
     CompiledDetail,
     CompiledStructure,
@@ -42,10 +43,8 @@ from infinite_render.rendering.pinned import Photograph, PinnedPhotographs
 from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
 from infinite_render.rendering.styled import StyledNetworks
 from infinite_render.rendering.workers import (
-    DTYPES,
     SingleThreads,
     choose_device,
-    choose_precision,
     machine,
 )
 

@@ -1,4 +1,4 @@
-"""Where cells are computed: the precision, the device, and threads that keep torch to one thread.
+"""Where cells are computed: the device, and threads that keep torch to one thread.
 
 The bits of a convolution depend on its shape, its thread count and the vector instructions it is
 computed with; what cannot be fixed here is named here, for a picture's identity.
@@ -17,18 +17,9 @@ import torch
 
 from infinite_render.errors import UsageError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _VECTORS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "bf16", "sve", "sve2")
 _DEVICE = re.compile(r"cpu|cuda(?::(0|[1-9][0-9]{0,8}))?")
 _ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"  # a user may hold torch's convolutions to fewer instructions
-
-
-def has_native_bfloat16(device: str = "cpu") -> bool:
-    """Whether bfloat16 convolutions run in hardware, not by conversion, on `device`."""
-    if device != "cpu":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def machine() -> str:
@@ -41,15 +32,6 @@ def machine() -> str:
     if _ISA_LIMIT in os.environ:
         names.append(f"at most {os.environ[_ISA_LIMIT]}")
     return " ".join(names)
-
-
-def choose_precision(precision: str, device: str = "cpu") -> str:
-    """Resolve "auto" to bfloat16 where it is native and to float32 elsewhere; check any other."""
-    if precision == "auto":
-        return "bfloat16" if has_native_bfloat16(device) else "float32"
-    if precision not in DTYPES:
-        raise UsageError(f"--precision {precision} is unknown; use auto, {' or '.join(DTYPES)}")
-    return precision
 
 
 def choose_device(device: str) -> str:

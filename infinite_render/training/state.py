@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.nn.generator import Generator, build_generator
+from infinite_render.precision import DTYPES, choose_precision, has_native_bfloat16
 from infinite_render.training.critics import Critic, build_critic
 from infinite_render.training.draws import Draws
 from infinite_render.training.recipes import AdamConfig, TrainRecipe
@@ -89,18 +90,13 @@ def load_adam(adam: torch.optim.Adam, tensors: Mapping[str, Tensor], prefix: str
 
 
 def working_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of convolutions: `auto` is bfloat16 where the processor computes in it."""
-    if precision == "float32":
-        return torch.float32
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    if precision == "bfloat16" and not native:
+    """The dtype of convolutions; bfloat16 that is not native is refused: float32 is faster."""
+    chosen = choose_precision(precision, str(device))
+    if chosen == "bfloat16" and not has_native_bfloat16(str(device)):
         raise UsageError(
             f"precision = 'bfloat16': {device} has no native bfloat16; use 'auto' or 'float32'"
         )
-    return torch.bfloat16 if native else torch.float32
+    return DTYPES[chosen]
 
 
 def build_state(recipe: TrainRecipe, device: torch.device, *, plain: bool = False) -> State:
