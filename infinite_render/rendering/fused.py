@@ -2,9 +2,9 @@
 
 torch's compiler uses this operator for the same purpose; it has no public name, so a torch without
 it, a device that is none of oneDNN's, or a processor on which oneDNN refuses bfloat16 (one with no
-more than AVX2), gets two passes. In float32 both give the same bits; in
-bfloat16 one pass rounds once and two passes twice. A picture's identity names torch's version and
-the machine, and so tells them apart.
+more than AVX2) gets two passes. In float32 both give the same bits; in bfloat16 one pass rounds
+once and two passes twice. A picture's identity names torch's version and the machine, and so tells
+them apart.
 Shapes: x [1,I,h,w], weight [O,I/groups,k,k], bias [O], all of one dtype -> [1,O,h-k+1,w-k+1].
 """
 
