@@ -51,7 +51,7 @@ def test_the_macs_of_a_block_are_those_its_convolutions_do(
         config, cell_px=render.cell_px, block_px=render.block_px, detail=SMALL_DETAIL
     )
     fresh = Scene(painter, precision="float32")
-    monkeypatch.setattr(fused, "_one_pass", lambda: None)  # two passes: each convolution is seen
+    monkeypatch.setattr(fused, "_one_pass", lambda _: None)  # two passes: each convolution is seen
     monkeypatch.setattr(F, "conv2d", counted)
     monkeypatch.setattr(F, "conv_transpose2d", counted_up)
     for depth in (0, 1, 2):
