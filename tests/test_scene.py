@@ -25,11 +25,9 @@ from infinite_render.fields.latents import SeededLatents
 from infinite_render.geometry import (
     Window,
 )
+from infinite_render.precision import choose_precision, has_native_bfloat16
 from infinite_render.rendering.scene import Picture, Scene, to_uint8
-from infinite_render.rendering.workers import (
-    SingleThreads,
-    choose_device,
-)
+from infinite_render.rendering.workers import SingleThreads, choose_device
 
 EDGE = 2**40
 PRECISIONS = ["float32", "bfloat16"]
@@ -311,6 +309,8 @@ def test_precisions_and_devices_that_are_not_there_are_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no usable CUDA"):
             choose_device("cuda:0")
+    native = "bfloat16" if has_native_bfloat16() else "float32"
+    assert choose_precision("auto") == native
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,8 @@ def _call(operator: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int) -
 @cache
 def _one_pass(dtype: torch.dtype) -> Any:
     """torch's operator, if here it does to `dtype` what it did when this was written; else None."""
-    x, weight, bias = (
-        torch.full(shape, value, dtype=dtype)
-        for shape, value in (((1, 1, 1, 2), 3.0), ((1, 1, 1, 1), -5.0), ((1,), 1.0))
-    )
+    x = torch.full((1, 1, 1, 2), 3.0, dtype=dtype)
+    weight, bias = torch.full((1, 1, 1, 1), -5.0, dtype=dtype), torch.ones(1, dtype=dtype)
     try:
         operator = torch.ops.mkldnn._convolution_pointwise.default
         with torch.inference_mode():

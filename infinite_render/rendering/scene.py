@@ -42,11 +42,7 @@ from infinite_render.rendering.compiled import (
 from infinite_render.rendering.pinned import Photograph, PinnedPhotographs
 from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
 from infinite_render.rendering.styled import StyledNetworks
-from infinite_render.rendering.workers import (
-    SingleThreads,
-    choose_device,
-    machine,
-)
+from infinite_render.rendering.workers import SingleThreads, choose_device, machine
 
 Picture = NDArray[np.uint8]
 _KEPT_BLOCKS = 4  # what the last few blocks that were read in part were painted from
