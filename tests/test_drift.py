@@ -71,10 +71,11 @@ def test_truncated_latents_lie_nearer_to_their_mean_beyond_the_band() -> None:
     by_row = band_weights(window.y_span, law.psi, 16)
     everywhere = local_latents(5, window, 3, replace(law, band_cells=None))
     np.testing.assert_array_equal(local_latents(5, window, 3, law), everywhere * by_row[:, None])
-    np.testing.assert_array_equal(by_row, by_row[::-1])
     np.testing.assert_array_equal(by_row[40 + 4 : 40 + 12], 1)
-    np.testing.assert_array_equal(by_row[: 40 - 8], 0.25)
+    np.testing.assert_array_equal(by_row[: 40 - 8], 0.25)  # in the sky
+    np.testing.assert_array_equal(by_row[40 + 16 + 8 :], 0.0625)  # in the ground
     assert (np.diff(by_row[40 - 5 : 40 + 5]) > 0).all()
+    assert (np.diff(by_row[40 + 11 : 40 + 21]) < 0).all()
 
 
 def test_without_truncation_latents_are_the_same_beyond_the_band() -> None:

@@ -7,8 +7,9 @@ as its share is, it takes terrain from one kind to another along a canvas.
 
 Truncation (`nn.truncation`) takes psi^3 a and psi^2 b. By eye, rare `a` bring what lies where
 nothing should, rocks in the sky and blots in the ground, while `b` brings change, which may stay.
-Out of the band of rows that training showed they do so most: towards its edge and beyond, both are
-taken psi^2 nearer to their mean, so that sky and ground go on calmly (`band_weights`).
+Out of the band of rows that training showed they do so most: towards its edges and beyond, both are
+taken nearer to their mean, psi^2 in the sky and psi^4 in the ground, so that these go on calmly: at
+psi^2 clumps of shrubs came again in the ground, and level bands (`band_weights`).
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -91,6 +92,8 @@ def band_weights(rows: Span, psi: float, band_cells: int) -> Array:
 
     >>> band_weights(Span(-8, 8), 0.5, 15)[::4].astype(float).round(3).tolist()
     [0.25, 0.252, 0.7, 1.0]
+    >>> band_weights(Span(7, 23), 0.5, 15)[::5].astype(float).round(3).tolist()
+    [1.0, 0.931, 0.132, 0.062]
     """
     row = np.arange(rows.start, rows.stop).astype(np.float64)
     return band_weight(row, np.float64(psi), band_cells).astype(np.float32)
@@ -99,11 +102,13 @@ def band_weights(rows: Span, psi: float, band_cells: int) -> Array:
 def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Values:
     """What z_l counts for in a row, which may lie between two cells', truncated to `psi`.
 
-    1 about the band's middle, psi^2 far from it, a smooth step between: from half way to the band's
-    edge to as far beyond. Only operations that every machine rounds alike.
+    1 about the band's middle, psi^2 far above and psi^4 far below, a smooth step between: from half
+    way to the band's edge to as far beyond. Only operations that every machine rounds alike.
     """
-    from_middle = abs(2 * row - (band_cells - 1)) / band_cells  # 1 at the band's edges
-    return 1 - (1 - psi * psi) * smooth(from_middle - 0.5)
+    below = (2 * row - (band_cells - 1)) / band_cells  # -1 and 1 at the band's edges
+    in_sky = 1 - (1 - psi * psi) * smooth(-below - 0.5)
+    in_ground = 1 - (1 - psi * psi * psi * psi) * smooth(below - 0.5)
+    return in_sky * in_ground  # one of them is 1
 
 
 def _add_drift(
