@@ -1,16 +1,18 @@
-"""A model that paints nothing afloat in its skies: taught by its own pictures, mended.
+"""A model that paints less afloat in its skies: taught by its own pictures, mended.
 
     pip install scikit-image
+    python examples/10_clear_skies.py MODEL OUT FRAMES STEPS SEED
     python examples/10_clear_skies.py landscape ONCE
     python examples/10_clear_skies.py ONCE TWICE 6400 300 1
 
 A discriminator hardly sees that a sliver of rock hangs in the air: in a frame of 101 px it is a
 few pixels. The picture itself tells: above the skyline it is a small dark spot that no darkness
-joins to the ground, what an area closing fills (Vincent, 1993). FRAMES are painted, truncated as
-`generate` paints; the sky around takes the place of what floats; and in STEPS the structure
-synthesizer learns to paint from the same latents the mended frames, and those that needed no
-mending as they were (knowledge distillation: Hinton et al., 2015). Textures stay as they are. SEED
-draws other latents. The model in the box was taught twice, as above; its card tells of it.
+joins to the ground, what an area closing fills (Vincent, 1993). FRAMES are painted, most of them as
+`generate` paints, truncated and about the horizon; in these the sky around takes the place of what
+floats. In STEPS the structure synthesizer learns to paint from the same latents what was mended,
+and all else as it was (knowledge distillation: Hinton et al., 2015). Textures stay as they are.
+SEED draws other latents. The model in the box was taught so twice, from the one before it; its card
+tells of it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 from skimage.measure import label, regionprops
@@ -33,6 +36,7 @@ from torch import Tensor
 from infinite_render.models import DETAIL, Model, load_model, save_model
 from infinite_render.nn.generator import Generator
 from infinite_render.precision import DTYPES, choose_precision
+from infinite_render.rendering.scene import to_uint8
 from infinite_render.training.draws import GENERATOR, Draws
 from infinite_render.training.painting import Scene, draw_scene, paint
 from infinite_render.training.recipes import TrainRecipe, load_recipe
@@ -41,15 +45,16 @@ BATCH = 32
 RATE = 0.001
 MENDED_WEIGHT = 600.0  # of a mended pixel; another's is 1
 BLURRED_WEIGHT = 3.0  # of what differs seen from afar: clouds stay where they were
-LARGEST_PX = 450  # area of what floats
-STEPS_UP = 5  # pixels that a skyline may climb from one column to the next
+SMALLEST_PX, LARGEST_PX = 6, 450  # area of what floats
+DARK = 0.03  # least depth of a spot, where 1 is from black to white
+STEEPEST_PX = 5  # that a skyline may rise or fall from one column to the next
 
 Mask = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
 
 
 class Frame(NamedTuple):
-    """One frame: row `row` of the batch drawn after `images`; what to paint; what was mended."""
+    """Row `row` of the batch drawn after `images`: what to paint [h,w,3], what was mended [h,w]."""
 
     images: int
     row: int
@@ -66,7 +71,7 @@ def features(rgb: Picture) -> NDArray[np.float32]:
     return np.stack([grey, red - green, blue - green, 3 * rough], axis=2)
 
 
-def distance(given: NDArray[np.float32], sample: Mask) -> tuple[NDArray[np.float64], float]:
+def mahalanobis(given: NDArray[np.float32], sample: Mask) -> tuple[NDArray[np.float64], float]:
     """Squared Mahalanobis distance of every pixel to those of a sample, and log |covariance|."""
     chosen = given[sample].astype(np.float64)
     away = chosen - chosen.mean(axis=0)
@@ -76,27 +81,22 @@ def distance(given: NDArray[np.float32], sample: Mask) -> tuple[NDArray[np.float
     return squared, float(np.linalg.slogdet(covariance)[1])
 
 
-def cheapest_line(gain: NDArray[np.float64]) -> NDArray[np.int64]:
+def best_line(gain: NDArray[np.float64]) -> NDArray[np.int64]:
     """The row in each column at which to go from sky to land, [w].
 
     gain [h,w]: how much better a pixel is as land than as sky. By dynamic programming; a step up or
     down costs 0.6 a pixel.
     """
-    zero = np.zeros((1, gain.shape[1]))
-    as_land = np.concatenate([zero, gain.cumsum(axis=0)])
+    as_land = np.concatenate([np.zeros((1, gain.shape[1])), gain.cumsum(axis=0)])
     score = as_land[-1] - 2 * as_land
     rows, width = score.shape
+    steps = np.arange(-STEEPEST_PX, STEEPEST_PX + 1)
     best, came = score[:, 0], np.zeros((width, rows), np.int64)
     for x in range(1, width):
-        choices = np.full((2 * STEPS_UP + 1, rows), -np.inf)
-        for i, step in enumerate(range(-STEPS_UP, STEPS_UP + 1)):
-            to, of = (
-                slice(max(step, 0), rows + min(step, 0)),
-                slice(max(-step, 0), rows - max(step, 0)),
-            )
-            choices[i, to] = best[of] - 0.6 * abs(step)
-        came[x] = np.arange(rows) - (choices.argmax(axis=0) - STEPS_UP)
-        best = choices.max(axis=0) + score[:, x]
+        edged = np.pad(best, STEEPEST_PX, constant_values=-np.inf)
+        choices = sliding_window_view(edged, len(steps))[:, ::-1] - 0.6 * abs(steps)
+        came[x] = np.arange(rows) - steps[choices.argmax(axis=1)]
+        best = choices.max(axis=1) + score[:, x]
     line = np.empty(width, np.int64)
     line[-1] = best.argmax()
     for x in range(width - 1, 0, -1):
@@ -113,56 +113,84 @@ def skyline(given: NDArray[np.float32]) -> NDArray[np.int64]:
     for _ in range(3):
         if min(sky.sum(), land.sum()) < 50:
             break
-        (to_sky, of_sky), (to_land, of_land) = distance(given, sky), distance(given, land)
-        line = cheapest_line(np.clip((to_sky + of_sky - to_land - of_land) / 8, -1.5, 1.5))
+        (to_sky, of_sky), (to_land, of_land) = mahalanobis(given, sky), mahalanobis(given, land)
+        line = best_line(np.clip((to_sky + of_sky - to_land - of_land) / 8, -1.5, 1.5))
         sky, land = row < line - 2, (row > line + 2) & (row < line + 0.3 * height)
     return line
 
 
-def afloat(rgb: Picture) -> tuple[Mask, Mask]:
-    """What is dark and afloat in a frame, and its sky, [h,w] each; no sky where none is sure."""
-    height, width = rgb.shape[:2]
-    given, nothing = features(rgb), np.zeros((height, width), np.bool_)
+class View(NamedTuple):
+    """What tells things from sky in a frame, [h,w] each."""
+
+    above: NDArray[np.int64]  # pixels above the skyline, negative under it
+    grey: NDArray[np.float32]
+    blue: NDArray[np.float32]  # less red
+    rough: NDArray[np.float32]
+    steep: NDArray[np.float32]
+    depth: NDArray[np.float32]  # what the area closing lightened it by
+    unlike_sky: NDArray[np.float64]
+
+
+def view_of(rgb: Picture) -> View | None:
+    """None where no skyline is sure."""
+    height = len(rgb)
+    row = np.arange(height)[:, None]
+    given = features(rgb)
     line = skyline(given)
-    above = line - np.arange(height)[:, None]  # pixels above the skyline
-    sky = above > 2
+    above = line - row
     grey = rgb.mean(axis=2, dtype=np.float32) / 255
     rough = abs(grey - gaussian_filter(grey, 2))
-    top = np.repeat(np.arange(height)[:, None] < height // 5, width, axis=1)
     near = (above > 5) & (above <= 16)
     if not near.any() or (line > 0.95 * height).mean() > 0.1 or (line < 4).mean() > 0.3:
-        return nothing, nothing  # no horizon
-    if rough[near].mean() > 3.5 * (rough[top].mean() + 0.002):
-        return nothing, nothing  # snowy peaks were taken for sky
-
+        return None  # no horizon
+    if rough[near].mean() > 3.5 * (rough[: height // 5].mean() + 0.002):
+        return None  # snowy peaks were taken for sky
     blurred = gaussian_filter(grey, 0.6)
     depth = area_closing(blurred, LARGEST_PX) - blurred
-    spots = label(depth > 0.03)
-    steep = np.hypot(*np.gradient(blurred))
-    blue = (rgb[..., 2].astype(np.float32) - rgb[..., 0]) / 255
-    clear = top & sky & ~binary_dilation(depth > 0.03)
+    clear = (above > 2) & (row < height // 5) & ~binary_dilation(depth > DARK)
     if clear.sum() < 50:
-        return nothing, nothing
-    unlike_sky, _ = distance(given, clear)
-    found = nothing.copy()
+        return None
+    return View(
+        above=above,
+        grey=grey,
+        blue=(rgb[..., 2].astype(np.float32) - rgb[..., 0]) / 255,
+        rough=rough,
+        steep=np.hypot(*np.gradient(blurred)),
+        depth=depth,
+        unlike_sky=mahalanobis(given, clear)[0],
+    )
+
+
+def floats(here: Mask, view: View) -> bool:
+    """Whether a dark spot of a frame is a thing afloat: sharp, unlike the sky, no gap in clouds."""
+    depth, above = view.depth[here].max(), view.above[here].mean()
+    if depth < 0.06 or view.steep[binary_dilation(here) & ~here].mean() < 0.022:
+        return False  # a shade
+    around = binary_dilation(here, iterations=6) & ~binary_dilation(here, iterations=2)
+    if (view.above > 2)[here].mean() < 0.8:  # under the skyline: in haze?
+        hazy = np.quantile(view.rough[around], 0.75) < 0.03
+        like_sky = np.median(view.unlike_sky[around]) < 40
+        return bool(hazy and like_sky and above > -26 and depth >= 0.1)
+    bluer = view.blue[here].mean() - view.blue[around].mean()
+    darker = view.grey[around].mean() - view.grey[here].mean()
+    gap = above > 16 and bluer > max(0.03, darker / 1.5)
+    return bool(not gap and above <= 50 and np.quantile(view.unlike_sky[here], 0.75) > 6)
+
+
+def afloat(rgb: Picture) -> tuple[Mask, Mask]:
+    """What is dark and afloat in a frame, and its sky, [h,w] each; no sky where none is sure."""
+    found = np.zeros(rgb.shape[:2], np.bool_)
+    view = view_of(rgb)
+    if view is None:
+        return found, found
+    spots = label(view.depth > DARK)
     for spot in regionprops(spots):
-        here = spots == spot.label
         top_px, left_px, _, right_px = spot.bbox
-        if min(top_px, left_px, width - right_px) == 0:
-            continue  # only a part of something
-        if not (6 <= spot.area <= LARGEST_PX and depth[here].max() >= 0.06):
-            continue
-        if steep[binary_dilation(here) & ~here].mean() < 0.022:
-            continue  # a shade, not a thing
-        around = binary_dilation(here, iterations=6) & ~binary_dilation(here, iterations=2)
-        if sky[here].mean() >= 0.8:
-            gap = above[here].mean() > 16 and blue[here].mean() > blue[around].mean() + 0.03
-            thing = not gap and above[here].mean() <= 50 and np.quantile(unlike_sky[here], 0.75) > 6
-        else:  # under the skyline, in haze
-            hazy = np.quantile(rough[around], 0.75) < 0.03 and above[here].mean() > -26
-            thing = hazy and spot.area <= 260 and depth[here].max() >= 0.1
-        found |= here & thing
-    return found, sky
+        whole = min(top_px, left_px, rgb.shape[1] - right_px) > 0
+        if whole and SMALLEST_PX <= spot.area <= LARGEST_PX:
+            here = spots == spot.label
+            found |= here & floats(here, view)
+    return found, view.above > 2
 
 
 def mended(rgb: Picture) -> tuple[Picture, Mask]:
@@ -172,7 +200,7 @@ def mended(rgb: Picture) -> tuple[Picture, Mask]:
     kept = (sky & ~binary_dilation(gone)).astype(np.float32)
     weight = gaussian_filter(kept, 4) + 1e-6
     filled = gaussian_filter(rgb * kept[..., None], (4, 4, 0)) / weight[..., None]
-    gone &= weight > 1e-3
+    gone &= weight > 1e-3  # where there is sky within reach
     return np.where(gone[..., None], filled.round().astype(np.uint8), rgb), gone
 
 
@@ -213,13 +241,12 @@ def painted_frames(model: Model, recipe: TrainRecipe, images: int) -> list[Frame
     scene = scene_of(recipe, images, range(BATCH))
     with torch.inference_mode():
         rgb = paint(model.generator, scene, torch.float32, torch.channels_last).rgb
-    pictures = ((rgb.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     inside = (scene.position + 1).abs() <= 0.6 * recipe.label_per_row  # whole frames begin at -1
-    clear = inside & (scene.psi[:, 0] < 1)
+    as_generated = inside & ((scene.psi[:, 0] < 1) | (scene.truncation == 1))
     frames = []
-    for row, picture in enumerate(pictures):
-        whole = picture, np.zeros(picture.shape[:2], np.bool_)
-        frames.append(Frame(images, row, *(mended(picture) if clear[row] else whole)))
+    for row, picture in enumerate(map(to_uint8, rgb)):
+        unchanged = picture, np.zeros(picture.shape[:2], np.bool_)
+        frames.append(Frame(images, row, *(mended(picture) if as_generated[row] else unchanged)))
     return frames
 
 
@@ -230,7 +257,10 @@ def teach(
     steps: int,
     dtype: torch.dtype,
 ) -> None:
-    """Let the structure synthesizer learn frames; half of a batch were mended, if any were."""
+    """Let the generator's structure synthesizer learn frames, in place.
+
+    Half of a batch were mended, if any were.
+    """
     draw = np.random.default_rng(recipe.seed)
     groups = [[f for f in frames if f.mended.any()], [f for f in frames if not f.mended.any()]]
     generator.requires_grad_(False).structure.requires_grad_(True)
@@ -257,7 +287,10 @@ def teach(
 
 
 def main(name: str, folder: Path, count: int = 6_400, steps: int = 300, seed: int = 0) -> Path:
-    """Save the model `name`, taught by `count` of its frames in `steps` steps, in `folder`."""
+    """Save the model `name`, taught by `count` of its frames in `steps` steps, in `folder`.
+
+    Frames are painted by batches of 32, the last one whole.
+    """
     model = load_model(name)
     recipe = frames_recipe(model, seed)
     frames: list[Frame] = []
@@ -266,6 +299,7 @@ def main(name: str, folder: Path, count: int = 6_400, steps: int = 300, seed: in
         print(f"{images + BATCH} of {count} frames", end="\r", flush=True)
     print(f"{sum(f.mended.any() for f in frames)} of {len(frames)} frames were mended")
     teach(model.generator, recipe, frames, steps, DTYPES[choose_precision("auto")])
+    print()
     renamed = dataclasses.replace(model.recipe, name=folder.name)
     saved = save_model(folder, renamed, model.generator.state_dict())
     if model.detail is not None:

@@ -8,8 +8,8 @@ as its share is, it takes terrain from one kind to another along a canvas.
 Truncation (`nn.truncation`) takes psi^3 a and psi^2 b. By eye, rare `a` bring what lies where
 nothing should, rocks in the sky and blots in the ground, while `b` brings change, which may stay.
 Out of the band of rows that training showed they do so most: towards its edges and beyond, both are
-taken nearer to their mean, psi^2 in the sky and psi^4 in the ground, so that these go on calmly: at
-psi^2 clumps of shrubs came again in the ground, and level bands (`band_weights`).
+taken nearer to their mean, by psi^2 in the sky and by psi^4 in the ground, so that these go on
+calmly. By psi^2 the ground kept clumps of shrubs that came again, and level bands (`band_weights`).
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """

@@ -18,7 +18,7 @@ from torch import Tensor
 from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 5  # in the identity of truncated pictures: 4 took ground as near as sky
+TRUNCATION_VERSION = 5  # in the identity of truncated pictures: 4 took ground by psi^2, too
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 
