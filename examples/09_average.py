@@ -12,13 +12,11 @@ what stands where is its doing; how it looks, the texture synthesizer's.
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 import sys
 from pathlib import Path
 
 from infinite_render.errors import ModelError
-from infinite_render.models import DETAIL, load_model, save_model
+from infinite_render.models import load_model, save_with_weights
 
 
 def main(
@@ -38,10 +36,7 @@ def main(
     for name, tensor in others.items():
         part = name.split(".")[0]
         mean[name] = weights[name].double().lerp(tensor.double(), shares[part]).to(tensor.dtype)
-    saved = save_model(folder, dataclasses.replace(two.recipe, name=folder.name), mean)
-    if two.detail is not None:
-        shutil.copy(two.folder / DETAIL, saved)
-    return saved
+    return save_with_weights(folder, two, mean)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,10 @@ taught so twice, from the one before it; its card tells of it.
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 import sys
 from pathlib import Path
 
-from infinite_render.models import DETAIL, load_model, save_model
+from infinite_render.models import load_model, save_with_weights
 from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.training.lessons import BATCH, Frame, frames_recipe, painted_frames, teach
 
@@ -39,11 +37,7 @@ def main(name: str, folder: Path, count: int = 6_400, steps: int = 300, seed: in
     for step, loss in enumerate(lesson):
         print(f"step {step + 1} of {steps}: {loss:.4f}", end="\r", flush=True)
     print()
-    renamed = dataclasses.replace(model.recipe, name=folder.name)
-    saved = save_model(folder, renamed, model.generator.state_dict())
-    if model.detail is not None:
-        shutil.copy(model.folder / DETAIL, saved)
-    return saved
+    return save_with_weights(folder, model, model.generator.state_dict())
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ Its digest, a SHA-256 of the recipe and of every tensor, names it wherever a pic
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,4 +175,15 @@ def save_model(
     replace_file(target / RECIPE, lambda path: path.write_text(text, "utf-8"))
     if card is not None:
         replace_file(target / CARD, lambda path: path.write_text(card, "utf-8"))
+    return target
+
+
+def save_with_weights(
+    folder: str | os.PathLike[str], model: Model, state: Mapping[str, Tensor]
+) -> Path:
+    """Write `model` with other weights, named after its folder, its detail ladder beside them."""
+    target = Path(folder)
+    save_model(target, dataclasses.replace(model.recipe, name=target.name), state)
+    if model.detail is not None:
+        shutil.copy(model.folder / DETAIL, target)
     return target

@@ -1,4 +1,4 @@
-"""Pictures as bytes: from whatever libvips has read to sRGB, and the name of their content.
+"""Pictures as bytes: from what libvips has read or a network has painted, and their content's name.
 
 Shapes: pixels uint8 [h,w,3].
 """
@@ -6,10 +6,13 @@ Shapes: pixels uint8 [h,w,3].
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = NDArray[np.uint8]  # [h,w,3]
 
@@ -28,6 +31,13 @@ def srgb_pixels(image: Any) -> Pixels:
     if image.bands < 3:
         image = image.extract_band(0).bandjoin([image.extract_band(0)] * 2)
     pixels: Pixels = image.extract_band(0, n=3).cast("uchar").numpy()
+    return pixels
+
+
+def to_uint8(rgb: Tensor) -> Pixels:
+    """RGB float32 [3,h,w] in [-1, 1], clipped -> uint8 [h,w,3], rounded half to even."""
+    grey = rgb.clamp(-1, 1).add_(1).mul_(127.5).round_().byte()
+    pixels: Pixels = grey.permute(1, 2, 0).contiguous().cpu().numpy()
     return pixels
 
 

@@ -20,6 +20,7 @@ from infinite_render.fields.pins import PinnedLatents
 from infinite_render.fields.styles import OneStyle
 from infinite_render.geometry import Window
 from infinite_render.nn.scale import halve
+from infinite_render.pixels import to_uint8
 from infinite_render.rendering.around import Pinned, scene_around
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.pinned import (
@@ -32,7 +33,7 @@ from infinite_render.rendering.pinned import (
 )
 from infinite_render.rendering.recipe import read_recipe
 from infinite_render.rendering.repaint import canvas_of
-from infinite_render.rendering.scene import Scene, to_uint8
+from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.store import open_store
 
 DEPTHS = [0, 2]

@@ -21,7 +21,8 @@ from infinite_render.geometry import (
 )
 from infinite_render.models import load_model
 from infinite_render.nn.coordinates import window_grid
-from infinite_render.rendering.scene import Picture, Scene, to_uint8
+from infinite_render.pixels import to_uint8
+from infinite_render.rendering.scene import Picture, Scene
 
 
 def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Picture:  # type: ignore[no-untyped-def]

@@ -25,8 +25,9 @@ from infinite_render.fields.latents import SeededLatents
 from infinite_render.geometry import (
     Window,
 )
+from infinite_render.pixels import to_uint8
 from infinite_render.precision import choose_precision, has_native_bfloat16
-from infinite_render.rendering.scene import Picture, Scene, to_uint8
+from infinite_render.rendering.scene import Picture, Scene
 from infinite_render.rendering.workers import SingleThreads, choose_device
 
 EDGE = 2**40

@@ -33,8 +33,9 @@ from infinite_render.geometry import (
 )
 from infinite_render.nn.coordinates import turns_of, window_grid
 from infinite_render.nn.ops import ModulatedConv, activate, center_crop, skip_up, up_conv
+from infinite_render.pixels import to_uint8
 from infinite_render.rendering.canvas import Canvas, paint_canvas
-from infinite_render.rendering.scene import Picture, Scene, to_uint8
+from infinite_render.rendering.scene import Picture, Scene
 from infinite_render.rendering.store import open_store
 
 POINTS = Points(

@@ -39,9 +39,10 @@ from infinite_render.geometry import (
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.truncation import Truncation
+from infinite_render.pixels import to_uint8
 from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.rendering.plan import default_depth
-from infinite_render.rendering.scene import Scene, to_uint8
+from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.workers import choose_device
 
 ANY_ROWS = 7  # vertical positions compared where the generator knows none

@@ -32,10 +32,9 @@ from infinite_render.inversion.eyes import guess_shift, open_eyes
 from infinite_render.inversion.latents import Latents, Painter, windows_of
 from infinite_render.inversion.search import PIECE_PX, Descent, Sight, StyleSearch, first_style
 from infinite_render.models import Model
-from infinite_render.pixels import Pixels, pixels_sha256
+from infinite_render.pixels import Pixels, pixels_sha256, to_uint8
 from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.rendering.plan import check_depth
-from infinite_render.rendering.scene import to_uint8
 from infinite_render.rendering.workers import SingleThreads
 from infinite_render.training.events import Notice
 

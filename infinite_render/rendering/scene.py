@@ -31,6 +31,7 @@ from infinite_render.geometry import Window, tiles_of, turns, window_needed, win
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.truncation import TRUNCATION_VERSION, Truncation
+from infinite_render.pixels import to_uint8
 from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.rendering.compiled import (
     CompiledDetail,
@@ -341,12 +342,6 @@ def _wrapped(
         WrappedLatents(latents, wrap_cells, recipe.generator.blocks),
         None if styles is None else styles.wrapped(wrap_cells),
     )
-
-
-def to_uint8(rgb: Tensor) -> Picture:
-    """RGB float32 [3,h,w] in [-1, 1], clipped -> uint8 [h,w,3], rounded half to even."""
-    grey = rgb.clamp(-1, 1).add_(1).mul_(127.5).round_().to(torch.uint8)
-    return grey.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def check_window(window: Window) -> Window:

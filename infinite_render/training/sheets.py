@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyvips
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from infinite_render.geometry import Window
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
 from infinite_render.nn.truncation import Truncation
+from infinite_render.pixels import to_uint8
 from infinite_render.training.draws import SHEET, Draws
 from infinite_render.training.painting import draw_scene, noise_sizes, paint
 from infinite_render.training.recipes import TrainRecipe
@@ -31,8 +31,7 @@ GAP_PX = 4
 
 def to_image(rgb: Tensor) -> pyvips.Image:
     """rgb [3,H,W] in [-1, 1] -> an 8-bit image."""
-    pixels = ((rgb.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
-    return pyvips.Image.new_from_array(np.ascontiguousarray(pixels.cpu().numpy()))
+    return pyvips.Image.new_from_array(to_uint8(rgb))
 
 
 @torch.no_grad()

@@ -91,14 +91,14 @@ class View(NamedTuple):
     above: NDArray[np.int64]  # pixels above the skyline, negative under it
     grey: NDArray[np.float32]
     blue: NDArray[np.floating]  # less red
-    rough: NDArray[np.float32]
-    steep: NDArray[np.float32]
+    rough: NDArray[np.float32]  # grey's difference from its surroundings
+    steep: NDArray[np.float32]  # grey's slope, a pixel
     depth: NDArray[np.float32]  # what the area closing lightened it by
-    unlike_sky: NDArray[np.float64]
+    unlike_sky: NDArray[np.float64]  # squared distance from the topmost fifth's colours
 
 
 def view_of(rgb: Pixels) -> View | None:
-    """None where no skyline is sure."""
+    """What a frame shows; None where no skyline is sure."""
     height = len(rgb)
     row = np.arange(height)[:, None]
     given = features(rgb)
