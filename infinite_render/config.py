@@ -45,6 +45,7 @@ class GeneratorConfig:
     drift_cells: int = 48  # over which it goes from one value to the next
     coordinates: bool = True  # whether the structure synthesizer sees the coordinates
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
+    shore: float | None = None  # v, from -cut to cut, of the lakes' far shore; None: no lakes
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
@@ -64,6 +65,13 @@ class GeneratorConfig:
         _check_most(self, ("patch_cells", "start_rows", "period_cells", "drift_cells"), MOST_CELLS)
         if self.structure_layers < 0 or self.structure_radius < 0:
             raise RecipeError("structure_layers and structure_radius must be 0 or more")
+        if self.shore is not None and not (
+            -self.cut < self.shore < self.cut and self.structure_margin_cells and self.coordinates
+        ):
+            raise RecipeError(
+                f"shore = {self.shore} must lie between -cut and cut, here {self.cut}, and lakes "
+                "need a structure synthesizer that sees the coordinates"
+            )
         if self.structure_layers == 0 and self.structure_dim != self.local_dim:
             raise RecipeError("without structure layers, structure_dim must equal local_dim")
         if self.start_rows < 1 or self.period_cells < 1 or self.mapping_layers < 0:

@@ -67,6 +67,7 @@ def describe_model(model: Model) -> tuple[str, Rows]:
         ("training patch", f"{generator.patch_px} px, {generator.patch_cells} cells"),
         ("a cell of latents", f"{generator.stride} px"),
         *_drift_row(generator),
+        *_lakes_row(generator),
         ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
         ("texture", f"{' '.join(map(str, generator.texture_dims))} channels"),
         ("cells, blocks", f"{recipe.render.cell_px} px, {recipe.render.block_px} px"),
@@ -90,6 +91,14 @@ def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
         f"{plan.ideal_macs_per_px / 1e3:.1f} kMAC a pixel, times {plan.waste:.3f}; "
         f"one latent reaches {plan.reach_px.size} px",
     )
+
+
+def _lakes_row(generator: GeneratorConfig) -> Rows:
+    if generator.shore is None:
+        return []
+    first_px, stop_px = generator.band_px
+    shore_px = first_px + (stop_px - first_px) * (generator.shore / generator.cut + 1) / 2
+    return [("lakes", f"their far shore lies about row {shore_px:.0f} px")]
 
 
 def _drift_row(generator: GeneratorConfig) -> Rows:

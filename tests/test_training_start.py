@@ -66,3 +66,16 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
     )
     with pytest.raises(ModelError, match="another generator"):
         run(photographs, taller, tmp_path / "third", start=model)
+
+
+def test_a_recipe_without_a_shore_leaves_lakes_out(photographs: Path, tmp_path: Path) -> None:
+    dry = toy_recipe(images=64)
+    wet = dataclasses.replace(dry.generator, shore=0.4)
+    run(photographs, toy_recipe(images=32, generator=wet), tmp_path / "wet")
+    model = str(tmp_path / "wet" / "model")
+    told = [str(event) for event in run(photographs, dry, tmp_path / "dry", start=model)]
+    assert any("model's lakes are left out" in line for line in told)
+    assert load_model(tmp_path / "dry" / "model").recipe.generator.shore is None
+    made = toy_recipe(images=96, generator=wet)
+    with pytest.raises(ModelError, match="another generator"):
+        run(photographs, made, tmp_path / "made", start=str(tmp_path / "dry" / "model"))

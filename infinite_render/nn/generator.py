@@ -65,6 +65,8 @@ def build_generator(config: GeneratorConfig) -> Generator:
         layers=config.structure_layers,
         radius=config.structure_radius,
         coordinates=config.coordinates,
+        shore=config.shore,
+        foot=config.cut,
     )
     texture = TextureSynthesizer(
         config.structure_dim,

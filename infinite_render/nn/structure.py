@@ -2,15 +2,18 @@
 
 Every layer joins the coordinates to its input, then convolves without padding ("feature
 unfolding"), modulated by z_g directly: [N, dim + 3, h + 2 r, w + 2 r] -> [N, S, h, w]. There is no
-noise here.
+noise here. Lakes (`nn.lakes`) are ours.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from infinite_render.nn.lakes import Lakes, Watered
 from infinite_render.nn.ops import SLOPE, SQRT2, ModulatedConv, center_crop
 
 COORDINATES = 3
@@ -40,6 +43,8 @@ class StructureSynthesizer(nn.Module):
         layers: int,
         radius: int,
         coordinates: bool = True,
+        shore: float | None = None,
+        foot: float = 3.0,
     ) -> None:
         super().__init__()
         extra = COORDINATES if coordinates else 0
@@ -49,8 +54,18 @@ class StructureSynthesizer(nn.Module):
             for dim in in_dims[:layers]
         )
         self.coordinates = coordinates
+        self.lakes: Lakes | None = None
+        if shore is not None:
+            self.lakes = Lakes(
+                local_dim, structure_dim, margin=layers * radius, shore=shore, foot=foot
+            )
 
     def forward(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
+        layers = partial(self.of_land, z_global)
+        return layers(z_local, c) if self.lakes is None else Watered(layers, self.lakes)(z_local, c)
+
+    def of_land(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
+        """z_s without lakes."""
         x = z_local
         for layer in self.layers:
             if self.coordinates:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from infinite_render.nn.detail import DetailStep, fold_detail
 from infinite_render.nn.generator import Generator
+from infinite_render.nn.lakes import Lakes, Watered
 from infinite_render.nn.ops import (
     SLOPE,
     SQRT2,
@@ -89,8 +90,13 @@ class CompiledStructure:
 
     layers: tuple[PlainConv, ...]
     coordinates: bool
+    lakes: Lakes | None = None
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
+        layers = self._of_land
+        return layers(z_local, c) if self.lakes is None else Watered(layers, self.lakes)(z_local, c)
+
+    def _of_land(self, z_local: Tensor, c: Tensor) -> Tensor:
         x = z_local
         for layer in self.layers:
             if self.coordinates:
@@ -188,7 +194,7 @@ def compile_structure(
     """Fold the structure synthesizer for one z_g [D]."""
     parts = [layer for layer in structure.layers if isinstance(layer, StructureLayer)]
     layers = [fold(part.conv, z_global, part.bias, None, dtype) for part in parts]
-    return CompiledStructure(tuple(layers), structure.coordinates)
+    return CompiledStructure(tuple(layers), structure.coordinates, structure.lakes)
 
 
 def compile_texture(

@@ -33,6 +33,7 @@ from infinite_render.geometry import (
     windows_given,
 )
 from infinite_render.nn.detail import GIVEN_CHANNELS
+from infinite_render.nn.lakes import DEPTHS
 from infinite_render.rendering.strips import strips
 
 PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any depth
@@ -185,10 +186,14 @@ class BlockPlan:
         taps = (2 * config.structure_radius + 1) ** 2
         dims = [config.local_dim] + [config.structure_dim] * config.structure_layers
         outputs = windows_given(self.structure, latent_window)[1:]
-        return sum(
+        layers = sum(
             taps * (before + extra) * after * _area(output)
             for (before, after), output in zip(pairwise(dims), outputs, strict=True)
         )
+        if config.shore is None:
+            return layers
+        # At most: where no water is, the second run and the map are left out.
+        return 2 * layers + (dims[-1] + DEPTHS) * dims[-1] * _area(outputs[-1])
 
     def stage_macs(self, level: int, given: Window) -> float:
         """Multiply-accumulates of the dense convolutions of one stage run on its input window.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from infinite_render.fields.styles import AnyStyle, Blend, PinnedStyle, Style, StyleField
 from infinite_render.geometry import Window
+from infinite_render.nn.lakes import Watered
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.blended import (
     BlendedBlock,
@@ -36,7 +37,7 @@ from infinite_render.rendering.compiled import (
 _KEPT = 8  # sets of styles whose compiled weights are kept: neighbouring cells mostly share one
 
 T = TypeVar("T")
-Structure = CompiledStructure | BlendedStructure
+Structure = CompiledStructure | BlendedStructure | Watered
 Texture = CompiledTexture | BlendedTexture
 
 
@@ -79,7 +80,8 @@ class StyledNetworks:
             lambda: blend_structure(network, self._latents(blend)[0], self._dtype),
         )
         nodes = torch.from_numpy(blend.shares).to(self._device)
-        return BlendedStructure(layers, nodes, latent_window, self._radius, network.coordinates)
+        blended = BlendedStructure(layers, nodes, latent_window, self._radius, network.coordinates)
+        return blended if network.lakes is None else Watered(blended, network.lakes)
 
     def texture(self, window_cell: Window) -> Texture:
         """The texture synthesizer over a window of z_s, in cells."""

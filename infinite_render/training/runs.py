@@ -36,6 +36,7 @@ from infinite_render.training.state import State
 
 RUN, DATA, LOCK = "run.toml", "data.json", ".lock"
 CHECKPOINTS, SHEETS, MODEL, CACHE = "checkpoints", "sheets", "model", "cache"
+LAKES = "structure.lakes."  # what a generator without a shore lacks
 
 
 def open_run(
@@ -193,6 +194,7 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
     """Begin with the weights of a model folder, optimisers fresh; returns lines for the user.
 
     The images it was shown count on; its band may be cut into patches of another size.
+    A recipe without a shore leaves the model's lakes out.
     Raises ModelError when the generator's sizes or its band differ.
     """
     model = load_model(name_or_path)
@@ -202,8 +204,12 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
             "give a recipe with the [generator] table of its model.toml (patch_cells may change "
             "where patch_cells + start_rows stays)"
         )
+    weights = model.generator.state_dict()
+    dried = recipe.generator.shore is None and model.recipe.generator.shore is not None
+    if dried:
+        weights = {name: each for name, each in weights.items() if not name.startswith(LAKES)}
     for module in (state.generator, state.averaged):
-        module.load_state_dict(model.generator.state_dict())
+        module.load_state_dict(weights)
     state.images = _images_of(model) // recipe.batch * recipe.batch
     if state.images >= recipe.images:
         raise UsageError(
@@ -211,6 +217,8 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
             f"{recipe.name!r} ends at {recipe.images:,}; give --images of more"
         )
     lines = [f"started from {model.name}, {state.images:,} images; optimisers are fresh"]
+    if dried:
+        lines.append(f"{model.name}'s lakes are left out: recipe {recipe.name!r} names no shore")
     path = model.folder / CRITIC
     if not path.is_file():
         return [*lines, f"{model.name} has no {CRITIC}: the discriminator starts fresh"]
@@ -223,6 +231,7 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
 
 
 def _same_band(one: GeneratorConfig, other: GeneratorConfig) -> bool:
-    """Whether one network serves both: only how its band is cut into patches may differ."""
-    cut = replace(one, patch_cells=other.patch_cells, start_rows=other.start_rows)
+    """Whether one network serves both: how its band is cut into patches may differ, and lakes."""
+    shore = one.shore if other.shore is not None else None  # lakes can be left out, not made
+    cut = replace(one, patch_cells=other.patch_cells, start_rows=other.start_rows, shore=shore)
     return cut == other and one.span_cells == other.span_cells
