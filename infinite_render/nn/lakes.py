@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from infinite_render.nn.ops import center_crop
 
 NEAREST = 0.4  # wetness at which the near shore leaves the picture: the lake has none
-STEEPNESS = 1.8  # of the near shore, in shares of water for a wetness of 1, before smoothing
+STEEPNESS = 3.2  # of the near shore, in shares of water for a wetness of 1, before smoothing
 FAR_STEEPNESS = 5.0  # of the far shore, in shares of water for a tanh v of 1
 DEPTHS = 2  # channels of how far below the far shore a place lies
 _MOST_TANH = 0.9999

@@ -36,7 +36,7 @@ from infinite_render.training.painting import Scene, draw_scene, paint
 from infinite_render.training.recipes import TrainRecipe
 
 SHORE = 0.706  # v of the far shore: in the model of the box between the cells of rows 10 and 11
-DRIEST = 0.75  # deviations of the drift from its mean where a far shore begins to have water
+DRIEST = 1.0  # deviations of the drift from its mean where a far shore begins to have water
 BATCH, DRAWN = 12, 48  # frames of a step: the wettest of those drawn
 RATE = 0.001
 REACH_CELLS = 2  # around water, where its features change pixels
