@@ -96,8 +96,7 @@ def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
 def _lakes_row(generator: GeneratorConfig) -> Rows:
     if generator.shore is None:
         return []
-    first_px, stop_px = generator.band_px
-    shore_px = first_px + (stop_px - first_px) * (generator.shore / generator.cut + 1) / 2
+    shore_px = generator.stride * generator.span_cells * (generator.shore / generator.cut + 1) / 2
     return [("lakes", f"their far shore lies about row {shore_px:.0f} px")]
 
 

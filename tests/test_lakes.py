@@ -11,6 +11,7 @@ from small_models import SMALL, random_generator, random_model
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig, RenderConfig
+from infinite_render.describe import describe_model
 from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.styles import Points, Style, StyledPoint
@@ -128,6 +129,13 @@ def test_lakes_need_a_shore_in_the_plane_and_coordinates() -> None:
     for wrong in ({"shore": 3.0}, {"structure_layers": 0}, {"coordinates": False}):
         with pytest.raises(RecipeError, match="shore"):
             replace(SMALL, **{"shore": 0.4, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_description_tells_where_the_far_shore_lies() -> None:
+    wet, dry = (dict(describe_model(model)[1]) for model in (lake_model(), random_model(SMALL)))
+    row_px = 8 * 17 * (0.4 / 3 + 1) / 2
+    assert wet["lakes"] == f"their far shore lies about row {row_px:.0f} px"
+    assert "lakes" not in dry
 
 
 def test_a_model_without_lakes_is_as_before() -> None:
