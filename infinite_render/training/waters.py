@@ -49,12 +49,14 @@ def with_lakes(model: Model) -> Model:
     They lie along the direction of z_l that the structure synthesizer heeds least: in any terrain.
     Raises ModelError for a model that has lakes already, or whose latents do not drift.
     """
-    if model.recipe.generator.shore is not None or model.recipe.generator.drift == 0:
+    sizes = model.recipe.generator
+    _, drift = local_weights(model.recipe.render.truncation, sizes.drift)
+    if sizes.shore is not None or drift == 0:
         raise ModelError(
             f"model {model.name} has lakes already or latents without drift; give one that was "
             "trained with drift and has no shore in its model.toml"
         )
-    config = dataclasses.replace(model.recipe.generator, shore=SHORE)
+    config = dataclasses.replace(sizes, shore=SHORE)
     generator = build_generator(config)
     generator.load_state_dict(model.generator.state_dict(), strict=False)
     lakes = generator.structure.lakes
@@ -63,7 +65,6 @@ def with_lakes(model: Model) -> Model:
     assert isinstance(first, StructureLayer)
     assert lakes.water.bias is not None
     kernels = first.conv.weight.detach()[:, : config.local_dim]
-    _, drift = local_weights(model.recipe.render.truncation, config.drift)
     with torch.no_grad():
         lakes.direction.copy_(torch.linalg.svd(kernels.sum(dim=(2, 3))).Vh[-1])
         lakes.law.copy_(torch.tensor([1 / drift, DRIEST]))
