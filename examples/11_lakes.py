@@ -2,11 +2,12 @@
 
     pip install -e '.[skies]'
     python examples/11_lakes.py MODEL OUT STEPS SEED
-    python examples/11_lakes.py landscape WITH_LAKES
+    python examples/11_lakes.py run/model WITH_LAKES
 
 MODEL must be dry so far. Where its lakes lie follows from its local latents (`nn/lakes.py`); in
 STEPS the map from what is mirrored to water learns from frames of its own that were flooded by rule
-(`training/waters.py`). Land stays as it is, bit for bit. The model in the box got its lakes so.
+(`training/waters.py`). Land stays as it is, bit for bit. The model in the box got its lakes so (its
+card tells how), and is refused.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def main(name: str, folder: Path, steps: int = 300, seed: int = 0) -> Path:
     dry = load_model(name)
     model = with_lakes(dry)
     lesson = teach_water(dry, model, steps, seed, DTYPES[choose_precision("auto")])
-    for step, difference in enumerate(lesson):
-        print(f"step {step + 1} of {steps}: {difference:.4f}", end="\r", flush=True)
+    for step, loss in enumerate(lesson):
+        print(f"step {step + 1} of {steps}: {loss:.4f}", end="\r", flush=True)
     print()
     return save_with_weights(folder, model, model.generator.state_dict())
 

@@ -199,7 +199,7 @@ def _convolutions(scene: Scene, plan: BlockPlan) -> list[tuple[Layer, tuple[int,
         return height, width
 
     structure, texture, step = scene.stages(plan.depth)
-    for _ in range(1 if plan.generator.shore is None else 2):  # lakes run it once more
+    for _ in range(1 if plan.generator.shore is None else 2):  # lakes run it once more, at most
         chain(structure.layers, latent.height, latent.width)
     for level, window in enumerate(windows[1:]):
         for tile in plan.tiles(window):

@@ -15,6 +15,7 @@ from infinite_render.config import GeneratorConfig, ModelRecipe, parse_toml
 from infinite_render.errors import ModelError, nearest
 from infinite_render.geometry import Span
 from infinite_render.models import CARD, RECIPE, Model, find_model, known_models, load_model
+from infinite_render.nn.coordinates import row_of
 from infinite_render.rendering.exports import FORMS, size_on_disk
 from infinite_render.rendering.plan import BlockPlan, max_depth
 from infinite_render.rendering.recipe import PictureRecipe, read_recipe
@@ -96,8 +97,8 @@ def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
 def _lakes_row(generator: GeneratorConfig) -> Rows:
     if generator.shore is None:
         return []
-    shore_px = generator.stride * generator.span_cells * (generator.shore / generator.cut + 1) / 2
-    return [("lakes", f"their far shore lies about row {shore_px:.0f} px")]
+    row = row_of(generator.shore, cut=generator.cut, span_cells=generator.span_cells)
+    return [("lakes", f"their far shore lies about row {generator.stride * row:.0f} px")]
 
 
 def _drift_row(generator: GeneratorConfig) -> Rows:

@@ -8,6 +8,7 @@ from small_models import random_model
 
 from infinite_render.pixels import Pixels
 from infinite_render.training.lessons import BATCH, frames_recipe, painted_frames, teach
+from infinite_render.training.waters import with_lakes
 
 
 def test_frames_are_the_whole_band_drawn_by_seed() -> None:
@@ -39,3 +40,14 @@ def test_what_was_mended_is_learnt() -> None:
     assert away(painted_frames(model, recipe, 0)[0].rgb) < 0.9 * away(first.rgb)
     for name, tensor in model.generator.texture.state_dict().items():
         assert tensor.equal(texture[name]), name
+
+
+def test_lakes_stay_where_they_lie() -> None:
+    wet = with_lakes(random_model())
+    lakes = wet.generator.structure.lakes
+    assert lakes is not None
+    before = {name: each.clone() for name, each in lakes.state_dict().items()}
+    recipe = frames_recipe(wet, seed=0)
+    list(teach(wet.generator, recipe, painted_frames(wet, recipe, 0), 3, torch.float32))
+    for name, tensor in lakes.state_dict().items():
+        assert tensor.equal(before[name]), name

@@ -21,6 +21,15 @@ def vertical(rows: Tensor, *, cut: float, span_cells: int) -> Tensor:
     return torch.tanh(cut * (2 * rows / span_cells - 1))
 
 
+def row_of(v: float, *, cut: float, span_cells: int) -> float:
+    """The cell row of a v, mostly between two.
+
+    >>> row_of(-3.0, cut=3.0, span_cells=17), row_of(0.0, cut=3.0, span_cells=17)
+    (0.0, 8.5)
+    """
+    return span_cells * (v / cut + 1) / 2
+
+
 def horizontal(columns: Tensor, *, period_cells: int) -> tuple[Tensor, Tensor]:
     """(cos u, sin u) of cell columns (any real numbers, any shape)."""
     u = math.pi * (2 * columns / period_cells - 1)

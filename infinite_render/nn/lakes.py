@@ -109,7 +109,12 @@ class Watered:
         return z_structure
 
 
+def watered(layers: Layers, lakes: Lakes | None) -> Layers:
+    """The layers with the lakes, where there are any."""
+    return layers if lakes is None else Watered(layers, lakes)
+
+
 def _bell(radius: int, sigma: float) -> Tensor:
-    """A Gaussian of 2 radius + 1 taps, of sum 1; float64 that every machine rounds alike."""
+    """A Gaussian of 2 radius + 1 taps, float64; their sum is 1."""
     taps = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-radius, radius + 1)]
     return torch.tensor([tap / math.fsum(taps) for tap in taps], dtype=torch.float64)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.nn.lakes import Lakes, Watered
+from infinite_render.nn.lakes import Lakes, watered
 from infinite_render.nn.ops import SLOPE, SQRT2, ModulatedConv, center_crop
 
 COORDINATES = 3
@@ -61,8 +61,7 @@ class StructureSynthesizer(nn.Module):
             )
 
     def forward(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
-        layers = partial(self.of_land, z_global)
-        return layers(z_local, c) if self.lakes is None else Watered(layers, self.lakes)(z_local, c)
+        return watered(partial(self.of_land, z_global), self.lakes)(z_local, c)
 
     def of_land(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
         """z_s without lakes."""

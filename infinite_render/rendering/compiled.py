@@ -19,7 +19,7 @@ from torch import Tensor
 
 from infinite_render.nn.detail import DetailStep, fold_detail
 from infinite_render.nn.generator import Generator
-from infinite_render.nn.lakes import Lakes, Watered
+from infinite_render.nn.lakes import Lakes, watered
 from infinite_render.nn.ops import (
     SLOPE,
     SQRT2,
@@ -93,8 +93,7 @@ class CompiledStructure:
     lakes: Lakes | None = None
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
-        layers = self._of_land
-        return layers(z_local, c) if self.lakes is None else Watered(layers, self.lakes)(z_local, c)
+        return watered(self._of_land, self.lakes)(z_local, c)
 
     def _of_land(self, z_local: Tensor, c: Tensor) -> Tensor:
         x = z_local

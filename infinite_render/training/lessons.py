@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
 
 from infinite_render.models import Model
 from infinite_render.nn.generator import Generator
@@ -72,6 +74,17 @@ def joined(scenes: Sequence[Scene]) -> Scene:
     return Scene(**parts)
 
 
+def rows_of(scene: Scene, rows: Tensor) -> Scene:
+    """Some of a scene's samples."""
+    parts: dict[str, Any] = {}
+    for field in dataclasses.fields(Scene):
+        value = getattr(scene, field.name)
+        if isinstance(value, list):
+            value = [each[rows] for each in value]
+        parts[field.name] = value[rows] if isinstance(value, Tensor) else value
+    return Scene(**parts)
+
+
 def painted_frames(model: Model, recipe: TrainRecipe, images: int) -> list[Frame]:
     """A batch of the model's frames, mended where they are truncated and inside the band."""
     scene = scene_of(recipe, images, range(BATCH))
@@ -84,6 +97,15 @@ def painted_frames(model: Model, recipe: TrainRecipe, images: int) -> list[Frame
         unchanged = picture, np.zeros(picture.shape[:2], np.bool_)
         frames.append(Frame(images, row, *(mended(picture) if as_generated[row] else unchanged)))
     return frames
+
+
+def learner(module: nn.Module, steps: int, most: float) -> tuple[Adam, LambdaLR]:
+    """What lets a module alone learn in so many steps: the rate rises to `most`, and falls to 0."""
+    warm = max(1, min(20, steps // 5))
+    adam = Adam(module.requires_grad_(True).parameters(), lr=most, betas=(0.9, 0.99))
+    return adam, LambdaLR(
+        adam, lambda n: min(1.0, (n + 1) / warm) * (1 + np.cos(np.pi * n / steps)) / 2
+    )
 
 
 def teach(
@@ -99,12 +121,8 @@ def teach(
     """
     draw = np.random.default_rng(recipe.seed)
     groups = [[f for f in frames if f.mended.any()], [f for f in frames if not f.mended.any()]]
-    generator.requires_grad_(False).structure.requires_grad_(True)
-    adam = torch.optim.Adam(generator.structure.parameters(), lr=RATE, betas=(0.9, 0.99))
-    warm = max(1, min(20, steps // 5))
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda n: min(1.0, (n + 1) / warm) * (1 + np.cos(np.pi * n / steps)) / 2
-    )
+    generator.requires_grad_(False)
+    adam, rate = learner(generator.structure.layers, steps, RATE)  # lakes stay where they lie
     for _ in range(steps):
         chosen = [g[i] for g in groups if g for i in draw.integers(0, len(g), BATCH // 2)]
         scene = joined([scene_of(recipe, f.images, [f.row]) for f in chosen])

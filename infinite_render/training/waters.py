@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,13 +24,14 @@ from infinite_render.errors import ModelError
 from infinite_render.fields.local import local_weights
 from infinite_render.geometry import first_px_of_cell
 from infinite_render.models import Model
+from infinite_render.nn import coordinates
 from infinite_render.nn.generator import build_generator
 from infinite_render.nn.lakes import Lakes
 from infinite_render.nn.ops import center_crop
 from infinite_render.nn.structure import StructureLayer
 from infinite_render.pixels import Pixels, to_uint8
 from infinite_render.training.draws import GENERATOR, Draws
-from infinite_render.training.lessons import frames_recipe
+from infinite_render.training.lessons import frames_recipe, learner, rows_of
 from infinite_render.training.painting import Scene, draw_scene, paint
 from infinite_render.training.recipes import TrainRecipe
 
@@ -99,23 +99,12 @@ def flooded(rgb: Pixels, shore_px: float) -> NDArray[np.float32]:
 def shore_rows_px(recipe: TrainRecipe, scene: Scene) -> NDArray[np.float64]:
     """The row in each frame at which v is that of the far shore, [N]."""
     config = recipe.generator
-    shore_cell = config.span_cells * (SHORE / config.cut + 1) / 2
+    shore_cell = coordinates.row_of(SHORE, cut=config.cut, span_cells=config.span_cells)
     start_cell = (scene.position.double().numpy() + 1) / recipe.label_per_row
     first_px = first_px_of_cell(0, config.blocks)
     centre_px = 0.5  # of cell 0
     rows: NDArray[np.float64] = config.stride * (shore_cell - start_cell) + centre_px - first_px
     return rows
-
-
-def rows_of(scene: Scene, rows: Tensor) -> Scene:
-    """Some of a scene's samples."""
-    parts: dict[str, Any] = {}
-    for field in dataclasses.fields(Scene):
-        value = getattr(scene, field.name)
-        if isinstance(value, list):
-            value = [each[rows] for each in value]
-        parts[field.name] = value[rows] if isinstance(value, Tensor) else value
-    return Scene(**parts)
 
 
 def draw_wet(recipe: TrainRecipe, lakes: Lakes, images: int) -> tuple[Scene, Tensor]:
@@ -139,11 +128,7 @@ def teach_water(
     lakes = model.generator.structure.lakes
     assert lakes is not None
     model.generator.requires_grad_(False)
-    lakes.water.requires_grad_(True)
-    adam = torch.optim.Adam(lakes.water.parameters(), lr=RATE, betas=(0.9, 0.99))
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda n: min(1.0, (n + 1) / 20) * (1 + np.cos(np.pi * n / steps)) / 2
-    )
+    adam, rate = learner(lakes.water, steps, RATE)
     for step in range(steps):
         scene, share = draw_wet(recipe, lakes, step * DRAWN)
         with torch.no_grad():
