@@ -4,8 +4,8 @@
     python examples/11_lakes.py MODEL OUT STEPS SEED
     python examples/11_lakes.py run/model WITH_LAKES
 
-MODEL must be dry so far. Where its lakes lie follows from its local latents (`nn/lakes.py`); in
-STEPS the map from what is mirrored to water learns from frames of its own that were flooded by rule
+MODEL must be dry so far. Where its lakes lie, a latent of their own tells (`nn/lakes.py`); in STEPS
+the map from what is mirrored to water learns from frames of its own that were flooded by rule
 (`training/waters.py`). Land stays as it is, bit for bit. The model in the box got its lakes so (its
 card tells how), and is refused.
 """
@@ -20,7 +20,7 @@ from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.training.waters import teach_water, with_lakes
 
 
-def main(name: str, folder: Path, steps: int = 300, seed: int = 0) -> Path:
+def main(name: str, folder: Path, steps: int = 600, seed: int = 0) -> Path:
     """Save the model `name`, with lakes taught in `steps` steps, in `folder`."""
     dry = load_model(name)
     model = with_lakes(dry)

@@ -235,7 +235,7 @@ def _published_mpx_per_s(model: Model, patches: int = 12) -> float:
     config = model.recipe.generator
     cells = config.patch_cells + 2 * config.structure_margin_cells
     z_global = torch.randn(1, config.global_dim)
-    z_local = torch.randn(1, config.local_dim, cells, cells)
+    z_local = torch.randn(1, config.latent_dim, cells, cells)
     c = torch.randn(1, 3, cells, cells)
     seconds = []
     for _ in range(patches):

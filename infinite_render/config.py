@@ -91,6 +91,11 @@ class GeneratorConfig:
         return len(self.texture_dims)
 
     @property
+    def latent_dim(self) -> int:
+        """Channels of z_l that are drawn: lakes have one of their own, the last."""
+        return self.local_dim + (self.shore is not None)
+
+    @property
     def stride(self) -> int:
         """Pixels per cell."""
         return 1 << self.blocks

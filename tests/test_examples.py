@@ -123,7 +123,7 @@ def test_an_example_gives_a_model_lakes(tmp_path: Path) -> None:
     before, after = small.generator.state_dict(), wet.generator.state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
     assert {name for name in after if name not in before} == {
-        f"structure.lakes.{part}" for part in ("direction", "law", "water.weight", "water.bias")
+        f"structure.lakes.{part}" for part in ("water.weight", "water.bias")
     }
 
 

@@ -14,11 +14,12 @@ from infinite_render.config import GeneratorConfig, RenderConfig
 from infinite_render.describe import describe_model
 from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import SeededLatents
+from infinite_render.fields.local import LocalLaw, local_latents
 from infinite_render.fields.styles import Points, Style, StyledPoint
 from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.coordinates import vertical, window_grid
-from infinite_render.nn.lakes import NEAREST, Lakes
+from infinite_render.nn.lakes import Lakes
 from infinite_render.rendering.compiled import compile_structure
 from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
@@ -32,20 +33,13 @@ def lakes_of(model: Model) -> Lakes:
     return lakes
 
 
-def lake_model(config: GeneratorConfig = CONFIG) -> Model:
-    """A random model about half of whose places below the far shore are wet."""
-    model = random_model(config)
-    lakes = lakes_of(model)
-    lakes.direction.copy_(torch.tensor([0.5, -0.5, 0.5, 0.5]))
-    lakes.law.copy_(torch.tensor([3.0, -0.4]))
-    return model
-
-
 def inputs(config: GeneratorConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """z_g, z_l, c over 40 rows; a lake begins at the left and widens to the right."""
     m = config.structure_margin_cells
     window = Window(-m, 5 - m, 40 + 2 * m, 30 + 2 * m)
     z_global = SeededLatents(3).z_global(config.global_dim)
-    z_local = SeededLatents(3).z_local(window, config.local_dim)
+    z_local = SeededLatents(3).z_local(window, config.latent_dim, LocalLaw.of(config))
+    z_local[config.local_dim :] = np.linspace(-0.5, 1.0, window.width)
     c = window_grid(
         window, cut=config.cut, span_cells=config.span_cells, period_cells=config.period_cells
     )
@@ -53,46 +47,90 @@ def inputs(config: GeneratorConfig) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_water_lies_below_the_far_shore_and_land_is_as_it_was() -> None:
-    model = lake_model()
+    model = random_model(CONFIG)
     lakes, structure = lakes_of(model), model.generator.structure
     z_global, z_local, c = inputs(CONFIG)
-    share = lakes.share(z_local, c)
+    share = lakes.inner(lakes.share(z_local[:, -1:], c))
     v = CONFIG.cut * (2 * torch.arange(40) / CONFIG.span_cells - 1)
     assert (share[0, 0, v < 0.2] == 0).all()
-    below = share[0, 0, v > 1]
+    below = share[0, 0, (v > 1) & (v < 3)]
     assert 0.2 < below.mean() < 0.8
     assert below.min() == 0
     assert below.max() == 1
     z_structure = structure(z_global[None], z_local, c)
-    land = structure.of_land(z_global[None], z_local, c)
+    land = structure.of_land(z_global[None], z_local[:, :-1], c)
     dry = (share == 0).expand_as(land)
     assert z_structure[dry].equal(land[dry])
     assert not torch.isclose(z_structure[~dry], land[~dry]).all()
 
 
-def test_wetter_places_have_their_near_shore_deeper() -> None:
-    lakes = lakes_of(lake_model())
+def test_shores_meet_at_the_ends_of_a_lake_and_part_where_it_widens() -> None:
+    lakes = lakes_of(random_model(CONFIG))
     _, z_local, c = inputs(CONFIG)
-    depth, wetness = lakes.depth(c)[0, 0], lakes.wetness(z_local)[0, 0]
-    under = lakes.share(z_local, c)[0, 0] == 1
-    assert under.any()
-    assert (wetness[under] > NEAREST * depth[under]).all()
+    m = CONFIG.structure_margin_cells
+    share = lakes.inner(lakes.share(z_local[:, -1:], c))[0, 0]
+    depth, width = lakes.inner(lakes.depth(c))[0, 0, :, :1], z_local[0, -1, m, m:-m]
+    under = share > 0.5
+    assert not under[:, width < 0.24].any()
+    wide = under[:, width > 0.5]
+    near, far = (depth * wide).amax(dim=0), torch.where(wide, depth, 99).amin(dim=0)
+    cell = (depth[1] - depth[0]).item()
+    assert (abs(near - width[width > 0.5]) <= cell).all()
+    first = share[depth[:, 0] > 0][0, width > 0.5]  # the first row that may be water
+    assert (far.diff() <= 0).all()
+    assert first[0] < first[-1]
+    assert (near.diff() >= 0).all()
+    assert near[-1] - far[-1] > 3 * (near[0] - far[0])
 
 
-def test_coordinates_are_mirrored_about_the_far_shore() -> None:
-    lakes = lakes_of(lake_model())
+def test_the_widest_lake_ends_below_the_band() -> None:
+    lakes = lakes_of(random_model(CONFIG))
+    _, z_local, c = inputs(CONFIG)
+    share = lakes.inner(lakes.share(torch.full_like(z_local[:, -1:], 99.0), c))[0, 0]
+    assert (share[CONFIG.span_cells - 1] == 1).all()
+    assert (share[CONFIG.span_cells + 10 :] == 0).all()
+
+
+def test_lakes_have_a_latent_of_their_own_that_truncation_leaves() -> None:
+    window, dims = Window(-20, 30, 40, 200), (CONFIG.local_dim, CONFIG.latent_dim)
+    law, less = (LocalLaw.of(CONFIG, psi) for psi in (1.0, 0.5))
+    whole, truncated = (local_latents(3, window, dims[1], each) for each in (law, less))
+    np.testing.assert_array_equal(whole[-1], truncated[-1])
+    np.testing.assert_array_equal(whole[:-1], local_latents(3, window, dims[0], LocalLaw.of(SMALL)))
+    assert (whole[-1] == whole[-1, :1]).all()  # a far shore lies at one row
+    assert abs(np.diff(whole[-1], axis=1)).max() < 0.4 * whole[-1].std()  # lakes have a width
+    part = Window(-3, 41, 9, 17)
+    rows, columns = part.within(window)
+    np.testing.assert_array_equal(local_latents(3, part, dims[1], law), whole[:, rows, columns])
+
+
+def test_lakes_close_on_a_cylinder() -> None:
+    law = LocalLaw.of(CONFIG).wrapped(100)
+    window = Window(0, -3, 2, 210)
+    lakes = local_latents(3, window, CONFIG.latent_dim, law)[-1]
+    np.testing.assert_array_equal(lakes[:, :100], lakes[:, 100:200])
+
+
+def test_coordinates_are_mirrored_and_come_to_the_shore_at_a_bank() -> None:
+    lakes = lakes_of(random_model(CONFIG))
     rows = torch.arange(-3.0, 20.0)[None]
     tanh_v = vertical(rows, cut=CONFIG.cut, span_cells=CONFIG.span_cells)
     v = CONFIG.cut * (2 * rows / CONFIG.span_cells - 1)
     c = torch.stack([tanh_v, rows, rows], dim=1)[..., None]
-    mirrored = lakes.mirrored(c)
-    torch.testing.assert_close(mirrored[0, 0, :, 0], torch.tanh(0.8 - v)[0], atol=1e-4, rtol=0)
-    assert mirrored[:, 1:].equal(c[:, 1:])
+    wide = lakes.mirrored(torch.full_like(c[:, :1], 9.0), c)
+    expected = torch.tanh(0.4 - 1.5 * (v - 0.4))[0]
+    torch.testing.assert_close(wide[0, 0, :, 0], expected, atol=1e-4, rtol=0)
+    assert wide[:, 1:].equal(c[:, 1:])
+    narrow = lakes.mirrored(torch.full_like(c[:, :1], 0.5), c)[0, 0, :, 0]
+    depth = (v[0] - 0.4) / (CONFIG.cut - 0.4)
+    torch.testing.assert_close(narrow[depth < 0.4], expected[depth < 0.4], atol=1e-4, rtol=0)
+    banks = narrow[depth > 0.6]
+    torch.testing.assert_close(banks, torch.full_like(banks, 0.4).tanh(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled_lakes_are_those_of_the_plain_network(dtype: torch.dtype) -> None:
-    structure = lake_model().generator.structure
+    structure = random_model(CONFIG).generator.structure
     z_global, z_local, c = inputs(CONFIG)
     compiled = compile_structure(structure, z_global, dtype)
     got = compiled(z_local.to(dtype), c.to(dtype)).float()
@@ -102,7 +140,7 @@ def test_compiled_lakes_are_those_of_the_plain_network(dtype: torch.dtype) -> No
 
 
 def test_every_window_paints_the_same_lakes() -> None:
-    model = lake_model()
+    model = random_model(CONFIG)
     whole = Scene(model, seed=5).render(0, 0, 256, 384)
     dry = Scene(random_model(SMALL), seed=5).render(0, 0, 256, 384)
     assert (whole != dry).any(axis=2).mean() > 0.05  # there are lakes
@@ -111,7 +149,7 @@ def test_every_window_paints_the_same_lakes() -> None:
 
 
 def test_lakes_lie_where_styles_meet_as_well() -> None:
-    model = lake_model()
+    model = random_model(CONFIG)
     styles = Points((StyledPoint(3, 4, Style(1)), StyledPoint(9.5, 30, Style(2))), 20.0)
     whole = Scene(model, seed=5, styles=styles).render(60, 0, 160, 384)
     part = Scene(model, seed=5, styles=styles).render(90, 120, 100, 130)
@@ -132,7 +170,9 @@ def test_lakes_need_a_shore_in_the_plane_and_coordinates() -> None:
 
 
 def test_a_description_tells_where_the_far_shore_lies() -> None:
-    wet, dry = (dict(describe_model(model)[1]) for model in (lake_model(), random_model(SMALL)))
+    wet, dry = (
+        dict(describe_model(model)[1]) for model in (random_model(CONFIG), random_model(SMALL))
+    )
     row_px = 8 * 17 * (0.4 / 3 + 1) / 2
     assert wet["lakes"] == f"their far shore lies about row {row_px:.0f} px"
     assert "lakes" not in dry

@@ -2,64 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from small_models import SMALL, random_model
+from small_models import random_model
 
 from infinite_render.errors import ModelError
 from infinite_render.training import waters
-from infinite_render.training.draws import GENERATOR, Draws
 from infinite_render.training.lessons import frames_recipe
-from infinite_render.training.painting import draw_scene
 from infinite_render.training.waters import (
     SHORE,
+    draw_wet,
     flooded,
-    shore_rows_px,
+    shore_row_px,
     teach_water,
     with_lakes,
 )
 
 
-def frame() -> np.ndarray:
-    """Blue sky, a dark hill of 20 rows in the middle of the width, bright ground."""
-    rgb = np.zeros((100, 60, 3), np.uint8)
-    rgb[:60] = 90, 140, 220
-    rgb[40:60, 20:40] = 30, 40, 20
-    rgb[60:] = 200, 180, 150
+def frame() -> torch.Tensor:
+    """Blue sky, a dark hill of 20 rows in the middle of the width, bright ground, [1,3,100,60]."""
+    rgb = torch.empty(1, 3, 100, 60)
+    rgb[:] = torch.tensor([0.4, 0.6, 0.9])[:, None, None]
+    rgb[:, :, 40:60, 20:40] = 0.1
+    rgb[:, :, 60:] = torch.tensor([0.8, 0.7, 0.6])[:, None, None]
     return rgb
 
 
 def test_water_mirrors_the_hill_and_then_the_sky() -> None:
     rgb = frame()
-    wet = flooded(rgb, 60.0)
-    np.testing.assert_allclose(wet[:60] * 255, rgb[:60], atol=1e-3)
-    grey = wet.mean(axis=2)
-    assert (grey[62:70, 27:33] < 0.4).all()  # the hill's mirror picture
-    assert (grey[62:70, :8] > grey[62:70, 27:33].max()).all()
-    assert (wet[90:, :, 2] > wet[90:, :, 0] + 0.1).all()  # the sky's farther down
-    assert wet[60:].mean() < wet[:40].mean()  # darker than what it mirrors
+    wet = flooded(rgb, 60.0)[0]
+    assert wet[:, :60].equal(rgb[0, :, :60])
+    grey = wet.mean(dim=0)
+    assert (grey[62:72, 22:38] < 0.25).all()  # the hill's mirror picture
+    assert (grey[62:72, :18] > grey[62:72, 22:38].max() + 0.1).all()
+    assert (grey[76:, 22:38] > grey[62:72, 22:38].max() + 0.1).all()  # the sky's farther down
+    assert (wet[2, 62:] > wet[0, 62:]).all()
+    assert grey[60:].max() < grey[:40].min()  # darker than the sky
 
 
 def test_shores_are_where_the_coordinate_says() -> None:
-    recipe = frames_recipe(random_model(), seed=0)
-    scene = draw_scene(recipe, Draws(0, 0, GENERATOR, rows=range(6), batch=6), paired=False)
-    config = recipe.generator
-    margin = config.structure_margin_cells
-    v = torch.atanh(scene.c[:, 0, :, 0].double()).numpy()
-    for values, row_px in zip(v, shore_rows_px(recipe, scene), strict=True):
-        cell = np.interp(SHORE, values, np.arange(len(values))) - margin
-        # The px painted from a cell alone lie about 8 cell + 0.5, the first one painted is 14.
-        assert abs(row_px - (8 * cell + 0.5 - 14)) < 0.05
+    recipe = frames_recipe(with_lakes(random_model()), seed=0)
+    margin = recipe.generator.structure_margin_cells
+    v = torch.atanh(draw_wet(recipe, 0).c[0, 0, :, 0].double()).numpy()
+    cell = np.interp(SHORE, v, np.arange(len(v))) - margin
+    # The px painted from a cell alone lie about 8 cell + 0.5, the first one painted is 14.
+    assert abs(shore_row_px(recipe.generator) - (8 * cell + 0.5 - 14)) < 0.05
 
 
-def test_lakes_are_given_once_and_to_latents_that_drift() -> None:
-    still = random_model(replace(SMALL, drift=0.0))
-    for wrong in (with_lakes(random_model()), still):
-        with pytest.raises(ModelError, match="lakes already or latents without drift"):
-            with_lakes(wrong)
+def test_all_below_the_shore_is_wet_in_what_is_learnt_from() -> None:
+    model = with_lakes(random_model())
+    scene = draw_wet(frames_recipe(model, seed=0), 0)
+    lakes = model.generator.structure.lakes
+    assert lakes is not None
+    share = lakes.share(scene.z_local[:, -1:], scene.c)
+    below = lakes.depth(scene.c) > 0.15
+    assert below.any()
+    assert (share[below] == 1).all()
+
+
+def test_lakes_are_given_once() -> None:
+    with pytest.raises(ModelError, match="lakes already"):
+        with_lakes(with_lakes(random_model()))
 
 
 def test_only_water_changes_and_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,7 +199,7 @@ class ModelPainter:
         z_global = self._stack([field.z_global(config.global_dim) for field in fields])
         z_local = self._stack(
             [
-                field.z_local(w, config.local_dim, law)
+                field.z_local(w, config.latent_dim, law)
                 for field, w in zip(fields, wider, strict=True)
             ]
         )

@@ -11,12 +11,16 @@ Out of the band of rows that training showed they do so most: towards its edges 
 taken nearer to their mean, by psi^2 in the sky and by psi^4 in the ground, so that these go on
 calmly. By psi^2 the ground kept clumps of shrubs that came again, and level bands (`band_weights`).
 
+Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, along the canvas and not
+down it, and no truncation takes from it.
+
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Number = TypeVar("Number", float, "Tensor")
+Shape = Callable[[Array], Array]
 Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share
 
 
@@ -45,6 +50,7 @@ class LocalLaw:
     drift_cells  from one node of the drift to the next
     band_cells   rows 0 .. band_cells - 1 are those that training showed; None: all rows
     wrap_cells   on a cylinder its circumference: the drift, too, closes there
+    lakes        whether the last channel is that of lakes
     """
 
     psi: float = 1.0
@@ -52,16 +58,28 @@ class LocalLaw:
     drift_cells: int = 1
     band_cells: int | None = None
     wrap_cells: int | None = None
+    lakes: bool = False
 
     @classmethod
     def of(cls, config: GeneratorConfig, psi: float = 1.0) -> Self:
         """The law a generator was trained on, truncated to `psi`."""
-        return cls(psi, config.drift, config.drift_cells, config.span_cells)
+        return cls(
+            psi,
+            config.drift,
+            config.drift_cells,
+            config.span_cells,
+            lakes=config.shore is not None,
+        )
 
     def wrapped(self, period_cells: int) -> Self:
         """The same on a cylinder."""
         return replace(self, wrap_cells=period_cells)
 
+
+LAKES_CELLS = 48  # from one node of lakes to the next
+LAKES_RARE = 0.8  # deviations above the mean from which a node is wet
+LAKES_LEAST = 0.55  # of a wet node's lake, in the units of `nn.lakes`; a dry one is as far below 0
+LAKES_BAYS = (20, 0.3), (8, 0.12)  # cells from node to node, and deviation
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself
 
@@ -77,11 +95,14 @@ def local_weights(psi: Number, drift: float) -> tuple[Number, Number]:
 
 def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
     """z_l of a seed over a window of cells, float32 [dim,h,w]."""
+    if law.lakes:
+        land = local_latents(seed, window_cell, dim - 1, replace(law, lakes=False))
+        return np.concatenate([land, _lakes_latent(seed, window_cell, law)])
     z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
     of_own, of_drift = local_weights(law.psi, law.drift)
     z_local *= np.float32(of_own)
     if law.drift > 0:
-        _add_drift(z_local, seed, window_cell, law, of_drift)
+        _add_drift(z_local, seed, Stream.DRIFT, window_cell, law, _times(of_drift))
     if law.psi != 1 and law.band_cells is not None:
         z_local *= band_weights(window_cell.y_span, law.psi, law.band_cells)[:, None]
     return z_local
@@ -111,10 +132,37 @@ def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Value
     return in_sky * in_ground  # one of them is 1
 
 
+def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
+    """The channel of lakes, [1,h,w], the same in every row."""
+    bays = [(cells, _times(deviation)) for cells, deviation in LAKES_BAYS]
+    latent = np.zeros((1, 1, window_cell.width), np.float32)
+    for i, (cells, shaped) in enumerate([(LAKES_CELLS, _wet_or_dry), *bays]):
+        row = window_cell._replace(y=2 * i * cells, height=1)  # on a row of nodes of its own
+        scale = replace(law, drift_cells=cells)
+        _add_drift(latent, seed, Stream.LAKES, row, scale, shaped)
+    return latent.repeat(window_cell.height, axis=1)
+
+
+def _times(weight: float) -> Shape:
+    return lambda nodes: nodes * np.float32(weight)
+
+
+def _wet_or_dry(nodes: Array) -> Array:
+    """Nodes as lakes or as dry land, nothing between, for puddles look like flaws."""
+    beyond = nodes - np.float32(LAKES_RARE)
+    least = np.float32(LAKES_LEAST)
+    return np.where(beyond > 0, beyond + least, -least)
+
+
 def _add_drift(
-    z_local: Array, seed: int, window_cell: Window, law: LocalLaw, weight: float
+    z_local: Array,
+    seed: int,
+    stream: Stream,
+    window_cell: Window,
+    law: LocalLaw,
+    shaped: Shape,
 ) -> None:
-    """Add b, times `weight`, in place: at every place b is that of the four nodes around it."""
+    """Add b in place: at every place that of the four nodes around it, as `shaped` makes them."""
     wrap = law.wrap_cells
     around = None if wrap is None else max(1, round(wrap / law.drift_cells))
     (up, upper), (down, lower) = _between(window_cell.y_span, law.drift_cells, 1)
@@ -123,8 +171,7 @@ def _add_drift(
     )
     y, x = int(up[0]), int(left[0])
     height, width = int(down[-1]) - y + 1, int(right[-1]) - x + 1
-    nodes = normal(seed, Stream.DRIFT, y, x, height, width, len(z_local), period_x=around)
-    nodes *= np.float32(weight)
+    nodes = shaped(normal(seed, stream, y, x, height, width, len(z_local), period_x=around))
     lines: Array = nodes[:, up - y] * upper[:, None] + nodes[:, down - y] * lower[:, None]
     for column, share in ((left, before), (right, after)):
         part = np.repeat(lines, np.bincount(column - x, minlength=width), axis=2)

@@ -272,7 +272,7 @@ class _Search:
             shift_cell=painter.shift_cell,
             z_global=_array(latents.z_global),
             styles=_array(painter.style(latents)),
-            z_local=_array(latents.z_local),
+            z_local=_array(painter.z_local(latents)),
             noise=tuple(_array(values) for values in latents.noise),
         )
 

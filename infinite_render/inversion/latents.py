@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
@@ -101,11 +102,16 @@ class Painter:
         """w of every layer, [styles,D]."""
         return self.generator.style(latents.z_global[None])[0] + latents.w_offset
 
+    def z_local(self, latents: Latents) -> Tensor:
+        """z_l [L,h,w] with the channel of lakes, if there are any, at 0: none lies there."""
+        lakes = self.config.latent_dim - self.config.local_dim
+        return F.pad(latents.z_local, (0, 0, 0, 0, 0, lakes))
+
     def paint(self, latents: Latents, part: Window) -> Tensor:
         """A window of base px within the whole -> RGB float32 [3,h,w], about [-1, 1]."""
         read = windows_of(self.config, part)
         rows, columns = read.latents.within(self.whole.latents)
-        z_local = self._features(latents.z_local[None, :, rows, columns])
+        z_local = self._features(self.z_local(latents)[None, :, rows, columns])
         c = self._features(self.grid(read.latents))
         noise = []
         for values, window, whole in zip(latents.noise, read.noise, self.whole.noise, strict=True):

@@ -1,18 +1,18 @@
-"""Lakes: level water where the local latents drift that way, mirroring what stands behind it.
+"""Lakes: level water where a latent of their own is high, mirroring what stands behind it.
 
     z_l, c -> share of water [N,1,h,w]; structure at mirrored coordinates -> water's features
 
-The far shore lies level, where the coordinate v is `shore`; the near shore lies the deeper in the
-picture, the wetter the place: by one direction of z_l, averaged over the structure's margin, so
-that lakes are as wide as the drift is slow. Below the far shore, the structure synthesizer is run
-once more with v mirrored about it: hills first, sky farther down, as a calm lake has them. One
-linear map makes water's features of these. Where no water is, nothing changes, bit for bit.
+The last channel of z_l is for lakes alone, and the same in every row (`fields.local`). It tells how
+deep in the picture the near shore lies: 0 at the level where the coordinate v is `shore`, 1 at the
+band's foot. The far shore lies near that level, the nearer the wider the lake: so both shores meet
+at a lake's ends. Below, the structure synthesizer is run once more with v mirrored about the level:
+hills first, sky farther down. One linear map makes water's features of these. Where no water is,
+nothing changes, bit for bit.
 Shores are gradual: at steep ones the texture synthesizer paints fins between land and water.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from infinite_render.nn.ops import center_crop
 
-NEAREST = 0.4  # wetness at which the near shore leaves the picture: the lake has none
-STEEPNESS = 3.2  # of the near shore, in shares of water for a wetness of 1, before smoothing
-FAR_STEEPNESS = 5.0  # of the far shore, in shares of water for a tanh v of 1
-DEPTHS = 2  # channels of how far below the far shore a place lies
+STEEPNESS = 6.0  # of shores, in shares of water for a depth of 1
+FAR, FAR_LESS, FAR_LEAST = 0.3, 0.25, 0.06  # depth of the far shore: FAR - FAR_LESS latent, or more
+BELOW, DEEPEST = 0.35, 1.6  # how much a deeper latent counts for below the band; and at most
+COMPRESSION = 1.5  # of the mirror picture: water in a breeze mirrors what stands higher
+DEPTHS = 2  # channels that tell water how deep in the picture it lies
 _MOST_TANH = 0.9999
 
 Layers = Callable[[Tensor, Tensor], Tensor]
@@ -35,78 +36,69 @@ Layers = Callable[[Tensor, Tensor], Tensor]
 class Lakes(nn.Module):
     """What the structure synthesizer adds for water; `foot` is v where the band ends.
 
-    direction  [L], of z_l: which way is wet
-    law        [2]: wetness is law[0] times the mean of z_l along `direction`, less law[1]
-    water      [S,S+2,1,1], [S]: from mirrored features and depth to features of water
+    water  [S,S+2,1,1], [S]: from mirrored features and depth to features of water
     """
 
-    def __init__(
-        self, local_dim: int, structure_dim: int, *, margin: int, shore: float, foot: float
-    ) -> None:
+    def __init__(self, structure_dim: int, *, margin: int, shore: float, foot: float) -> None:
         super().__init__()
-        self.direction = nn.Parameter(torch.zeros(local_dim))
-        self.law = nn.Parameter(torch.tensor([0.0, 1.0]))  # dry, until it is told where
         self.water = nn.Conv2d(structure_dim + DEPTHS, structure_dim, 1)
         self.margin = margin
         self.shore, self.foot = shore, foot
-        self.shore_tanh, self.twice_tanh = math.tanh(shore), math.tanh(2 * shore)
 
-    def forward(self, z_structure: Tensor, z_local: Tensor, c: Tensor, layers: Layers) -> Tensor:
-        """z_s [N,S,h,w] with water; z_l [N,L,h+2m,w+2m], c [N,3,h+2m,w+2m] are what made z_s."""
-        share = self.share(z_local, c)
-        if not share.any():
-            return z_structure
-        water = self.features(layers(z_local, self.mirrored(c)), c)
-        mixed = torch.lerp(z_structure.float(), water.float(), share).to(z_structure.dtype)
-        return torch.where(share > 0, mixed, z_structure)
+    def share(self, latent: Tensor, c: Tensor) -> Tensor:
+        """How much of each place is water, 0 .. 1, float32 [N,1,h,w]; latent [N,1,h,w]."""
+        far = (FAR - FAR_LESS * latent.float()).clamp(min=FAR_LEAST)
+        depth, near = self.depth(c), self.near(latent).clamp(max=DEEPEST)
+        return _step(depth - far) * _step(near - depth)
 
-    def share(self, z_local: Tensor, c: Tensor) -> Tensor:
-        """How much of each place is water, 0 .. 1, float32 [N,1,h,w]."""
-        depth = self.depth(c)
-        below = center_crop(c[:, :1], *depth.shape[2:]).float() - self.shore_tanh
-        far = (FAR_STEEPNESS * below + 0.5).clamp(0, 1)
-        near = (STEEPNESS * (self.wetness(z_local) - NEAREST * depth) + 0.5).clamp(0, 1)
-        return far * near * near * (3 - 2 * near)
-
-    def wetness(self, z_local: Tensor) -> Tensor:
-        """z_l along the direction, averaged over the margin, on the scale of the law, [N,1,h,w]."""
-        mean = F.conv2d(z_local.float(), self.direction[None, :, None, None])
-        mean = F.conv2d(mean, _bell(self.margin, self.margin / 4).to(mean)[None, None, :, None])
-        mean = F.conv2d(mean, _bell(self.margin, self.margin / 2).to(mean)[None, None, None])
-        return self.law[0] * mean - self.law[1]
+    def near(self, latent: Tensor) -> Tensor:
+        """The depth at which the near shore lies; below the band, lakes end soon."""
+        latent = latent.float()
+        return torch.minimum(latent, 1 + BELOW * (latent - 1))
 
     def depth(self, c: Tensor) -> Tensor:
-        """How far below the far shore, from 0 there to 1 at the band's foot, float32 [N,1,h,w]."""
-        height, width = c.shape[2] - 2 * self.margin, c.shape[3] - 2 * self.margin
-        tanh_v = center_crop(c[:, :1], height, width).float()
-        v = torch.atanh(tanh_v.clamp(-_MOST_TANH, _MOST_TANH))
-        return ((v - self.shore) / (self.foot - self.shore)).clamp(0, 1)
+        """How far below `shore`, 0 there and 1 at the band's foot, float32 [N,1,h,w]."""
+        return (_v(c) - self.shore) / (self.foot - self.shore)
 
-    def mirrored(self, c: Tensor) -> Tensor:
-        """c with v' = 2 shore - v in place of v: tanh v' follows from tanh v."""
-        tanh_v = c[:, :1].float()
-        tanh_v = (self.twice_tanh - tanh_v) / (1 - self.twice_tanh * tanh_v)
+    def mirrored(self, latent: Tensor, c: Tensor) -> Tensor:
+        """c with v' = shore - COMPRESSION (v - shore) in place of v, [N,3,h,w].
+
+        v' comes to `shore` at the near shore, so that water there mirrors its bank.
+        """
+        beyond = _step(self.near(latent) - self.depth(c))
+        tanh_v = torch.tanh(self.shore - COMPRESSION * beyond * (_v(c) - self.shore))
         return torch.cat([tanh_v.to(c.dtype), c[:, 1:]], dim=1)
 
     def features(self, mirrored: Tensor, c: Tensor) -> Tensor:
         """Features of water, where features of what it mirrors are, [N,S,h,w] each."""
-        depth = self.depth(c).to(mirrored.dtype)
+        depth = self.inner(self.depth(c)).clamp(0, 1).to(mirrored.dtype)
         given = torch.cat([mirrored, depth, depth * depth], dim=1)
         weight, bias = self.water.weight.to(given.dtype), self.water.bias
         water: Tensor = F.conv2d(given, weight, None if bias is None else bias.to(given.dtype))
         return water
 
+    def inner(self, values: Tensor) -> Tensor:
+        """Values without the margin that the layers take."""
+        return center_crop(values, *(size - 2 * self.margin for size in values.shape[2:]))
+
 
 @dataclass(frozen=True)
 class Watered:
-    """The structure synthesizer's layers, and its lakes."""
+    """The structure synthesizer's layers, and its lakes: z_l [N,L+1,h+2m,w+2m] for z_l of land."""
 
     layers: Layers
     lakes: Lakes
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
-        z_structure: Tensor = self.lakes(self.layers(z_local, c), z_local, c, self.layers)
-        return z_structure
+        """z_s [N,S,h,w] with water."""
+        lakes, of_land, latent = self.lakes, z_local[:, :-1], z_local[:, -1:]
+        land = self.layers(of_land, c)
+        share = lakes.inner(lakes.share(latent, c))
+        if not share.any():
+            return land
+        water = lakes.features(self.layers(of_land, lakes.mirrored(latent, c)), c)
+        mixed = torch.lerp(land.float(), water.float(), share)
+        return torch.where(share > 0, mixed.to(land.dtype), land)
 
 
 def watered(layers: Layers, lakes: Lakes | None) -> Layers:
@@ -114,7 +106,11 @@ def watered(layers: Layers, lakes: Lakes | None) -> Layers:
     return layers if lakes is None else Watered(layers, lakes)
 
 
-def _bell(radius: int, sigma: float) -> Tensor:
-    """A Gaussian of 2 radius + 1 taps, float64; their sum is 1."""
-    taps = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-radius, radius + 1)]
-    return torch.tensor([tap / math.fsum(taps) for tap in taps], dtype=torch.float64)
+def _step(inwards: Tensor) -> Tensor:
+    """Share of water by how far inside a shore a place lies, in depth."""
+    return (STEEPNESS * inwards + 0.5).clamp(0, 1)
+
+
+def _v(c: Tensor) -> Tensor:
+    """v of coordinates, [N,1,h,w], as far as it can be told."""
+    return torch.atanh(c[:, :1].float().clamp(-_MOST_TANH, _MOST_TANH))

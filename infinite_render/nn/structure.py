@@ -32,7 +32,10 @@ class StructureLayer(nn.Module):
 
 
 class StructureSynthesizer(nn.Module):
-    """z_g [N,D], z_l [N,L,h+2m,w+2m], c [N,3,h+2m,w+2m] -> z_s [N,S,h,w]; m = layers * radius."""
+    """z_g [N,D], z_l [N,L,h+2m,w+2m], c [N,3,h+2m,w+2m] -> z_s [N,S,h,w]; m = layers * radius.
+
+    With lakes z_l has a channel more, which is theirs.
+    """
 
     def __init__(
         self,
@@ -56,9 +59,7 @@ class StructureSynthesizer(nn.Module):
         self.coordinates = coordinates
         self.lakes: Lakes | None = None
         if shore is not None:
-            self.lakes = Lakes(
-                local_dim, structure_dim, margin=layers * radius, shore=shore, foot=foot
-            )
+            self.lakes = Lakes(structure_dim, margin=layers * radius, shore=shore, foot=foot)
 
     def forward(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
         return watered(partial(self.of_land, z_global), self.lakes)(z_local, c)

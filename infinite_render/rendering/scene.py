@@ -257,7 +257,7 @@ class Scene:
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
         law = LocalLaw.of(config, self.truncation)
-        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.local_dim, law))
+        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.latent_dim, law))
         wrap = self.wrap_cells
         c = coordinates.window_grid(
             latent_window,

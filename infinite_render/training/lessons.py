@@ -74,17 +74,6 @@ def joined(scenes: Sequence[Scene]) -> Scene:
     return Scene(**parts)
 
 
-def rows_of(scene: Scene, rows: Tensor) -> Scene:
-    """Some of a scene's samples."""
-    parts: dict[str, Any] = {}
-    for field in dataclasses.fields(Scene):
-        value = getattr(scene, field.name)
-        if isinstance(value, list):
-            value = [each[rows] for each in value]
-        parts[field.name] = value[rows] if isinstance(value, Tensor) else value
-    return Scene(**parts)
-
-
 def painted_frames(model: Model, recipe: TrainRecipe, images: int) -> list[Frame]:
     """A batch of the model's frames, mended where they are truncated and inside the band."""
     scene = scene_of(recipe, images, range(BATCH))

@@ -34,7 +34,7 @@ def paint_strip(generator: Generator, config: GeneratorConfig, numbers: torch.Ge
     )
     sides = zip(noise_sizes(config, height), noise_sizes(config, WIDTH_CELLS), strict=True)
     z_global = torch.randn(1, config.global_dim, generator=numbers)
-    z_local = torch.randn(1, config.local_dim, cells.height, cells.width, generator=numbers)
+    z_local = torch.randn(1, config.latent_dim, cells.height, cells.width, generator=numbers)
     noise = [torch.randn(1, 1, y, x, generator=numbers) for y, x in sides]
     rgb: Tensor = generator(z_global, z_local, c, noise=noise)[0][0]
     return rgb

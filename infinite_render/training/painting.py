@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
-from infinite_render.fields.local import band_weight, local_weights
+from infinite_render.fields.local import LAKES_LEAST, LAKES_RARE, band_weight, local_weights
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
@@ -100,6 +100,11 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
     psi = torch.ones_like(z_global[:, :1])
     if truncation < 1:
         psi = same(torch.where(draws.uniform(1) < recipe.truncated, truncation, psi))
+    z_local = _local_latents(config, z_local, drift, rows, psi)
+    if config.shore is not None:
+        beyond = draws.normal(1, 1, 1) - LAKES_RARE
+        lakes = torch.where(beyond > 0, beyond + LAKES_LEAST, -LAKES_LEAST)
+        z_local = torch.cat([z_local, lakes.expand(-1, 1, cells, cells)], dim=1)
     sides = noise_sizes(config, config.patch_cells)
     return Scene(
         z_global=z_global,
@@ -107,7 +112,7 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
         crossover=crossover,
         truncation=truncation,
         psi=psi,
-        z_local=_local_latents(config, z_local, drift, rows, psi),
+        z_local=z_local,
         c=_grid(config, rows, columns),
         noise=[draws.normal(1, side, side) for side in sides],
         position=position.float(),

@@ -64,7 +64,7 @@ def strips(generator: Generator, recipe: TrainRecipe, device: torch.device) -> I
     for index in range(STRIPS):
         numbers = Draws(SHEET_SEED, 1000 + index, SHEET, rows=[0], batch=1, device=device)
         z_global, w = truncation.latents(numbers.normal(config.global_dim))
-        drawn = local_latents(index, window_cell, config.local_dim, LocalLaw.of(config, psi))
+        drawn = local_latents(index, window_cell, config.latent_dim, LocalLaw.of(config, psi))
         noise = [numbers.normal(1, y, x) for y, x in sizes]
         z_local = torch.from_numpy(drawn)[None].to(device)
         yield generator(z_global, z_local, c, w=w, noise=noise)[0][0]
