@@ -43,7 +43,7 @@ def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Pict
         torch.from_numpy(latents.texture_noise(i, lattice))[None, None]
         for i, lattice in enumerate(lattices[1:])
     ]
-    z_local = latents.z_local(latent_cells, config.local_dim, LocalLaw.of(config))
+    z_local = latents.z_local(latent_cells, config.latent_dim, LocalLaw.of(config))
     with torch.no_grad():
         rgb, _ = network(
             torch.from_numpy(latents.z_global(config.global_dim))[None],

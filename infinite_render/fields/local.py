@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Number = TypeVar("Number", float, "Tensor")
-Shape = Callable[[Array], Array]
+Shaped = Callable[[Array], Array]  # values of nodes, from Gaussian ones
 Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share
 
 
@@ -143,7 +143,7 @@ def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
     return latent.repeat(window_cell.height, axis=1)
 
 
-def _times(weight: float) -> Shape:
+def _times(weight: float) -> Shaped:
     return lambda nodes: nodes * np.float32(weight)
 
 
@@ -160,7 +160,7 @@ def _add_drift(
     stream: Stream,
     window_cell: Window,
     law: LocalLaw,
-    shaped: Shape,
+    shaped: Shaped,
 ) -> None:
     """Add b in place: at every place that of the four nodes around it, as `shaped` makes them."""
     wrap = law.wrap_cells

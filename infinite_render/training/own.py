@@ -15,7 +15,7 @@ from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
-from infinite_render.training.painting import noise_sizes
+from infinite_render.training.painting import noise_sizes, with_channel_of_lakes
 
 STRIPS = 96
 WIDTH_CELLS = 40
@@ -34,7 +34,9 @@ def paint_strip(generator: Generator, config: GeneratorConfig, numbers: torch.Ge
     )
     sides = zip(noise_sizes(config, height), noise_sizes(config, WIDTH_CELLS), strict=True)
     z_global = torch.randn(1, config.global_dim, generator=numbers)
-    z_local = torch.randn(1, config.latent_dim, cells.height, cells.width, generator=numbers)
+    z_local = torch.randn(1, config.local_dim, cells.height, cells.width, generator=numbers)
+    if config.shore is not None:
+        z_local = with_channel_of_lakes(z_local, torch.randn(1, 1, 1, 1, generator=numbers))
     noise = [torch.randn(1, 1, y, x, generator=numbers) for y, x in sides]
     rgb: Tensor = generator(z_global, z_local, c, noise=noise)[0][0]
     return rgb

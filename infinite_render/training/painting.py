@@ -102,9 +102,7 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
         psi = same(torch.where(draws.uniform(1) < recipe.truncated, truncation, psi))
     z_local = _local_latents(config, z_local, drift, rows, psi)
     if config.shore is not None:
-        beyond = draws.normal(1, 1, 1) - LAKES_RARE
-        lakes = torch.where(beyond > 0, beyond + LAKES_LEAST, -LAKES_LEAST)
-        z_local = torch.cat([z_local, lakes.expand(-1, 1, cells, cells)], dim=1)
+        z_local = with_channel_of_lakes(z_local, draws.normal(1, 1, 1))
     sides = noise_sizes(config, config.patch_cells)
     return Scene(
         z_global=z_global,
@@ -117,6 +115,13 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
         noise=[draws.normal(1, side, side) for side in sides],
         position=position.float(),
     )
+
+
+def with_channel_of_lakes(z_local: Tensor, drawn: Tensor) -> Tensor:
+    """z_l [N,L+1,h,w] : over a patch, a lake is as wide as `drawn`, [N,1,1,1], says."""
+    beyond = drawn - LAKES_RARE
+    lakes = torch.where(beyond > 0, beyond + LAKES_LEAST, -LAKES_LEAST)
+    return torch.cat([z_local, lakes.expand(-1, 1, *z_local.shape[2:])], dim=1)
 
 
 def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
