@@ -45,7 +45,7 @@ class GeneratorConfig:
     drift_cells: int = 48  # over which it goes from one value to the next
     coordinates: bool = True  # whether the structure synthesizer sees the coordinates
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
-    shore: float | None = None  # v, from -cut to cut, of the lakes' far shore; None: no lakes
+    shore: float | None = None  # v, from -cut to cut, where lakes begin; None: no lakes
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)

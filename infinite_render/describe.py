@@ -98,7 +98,12 @@ def _lakes_row(generator: GeneratorConfig) -> Rows:
     if generator.shore is None:
         return []
     row = row_of(generator.shore, cut=generator.cut, span_cells=generator.span_cells)
-    return [("lakes", f"their far shore lies about row {generator.stride * row:.0f} px")]
+    return [
+        (
+            "lakes",
+            f"they mirror what stands above row {generator.stride * row:.0f} px, where they begin",
+        )
+    ]
 
 
 def _drift_row(generator: GeneratorConfig) -> Rows:

@@ -14,9 +14,11 @@ from infinite_render.config import GeneratorConfig, RenderConfig
 from infinite_render.describe import describe_model
 from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.local import LocalLaw, local_latents
+from infinite_render.fields.local import LAKES_LEAST, LocalLaw, _wet_or_dry, local_latents
+from infinite_render.fields.reseeded import Reseed, ReseededLatents
 from infinite_render.fields.styles import Points, Style, StyledPoint
 from infinite_render.geometry import Window
+from infinite_render.inversion.latents import Painter, random_latents, windows_of
 from infinite_render.models import Model
 from infinite_render.nn.coordinates import vertical, window_grid
 from infinite_render.nn.lakes import Lakes
@@ -24,6 +26,7 @@ from infinite_render.rendering.compiled import compile_structure
 from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
 from infinite_render.training.own import paint_strip
+from infinite_render.training.painting import with_channel_of_lakes
 
 CONFIG = replace(SMALL, shore=0.4)
 
@@ -84,8 +87,9 @@ def test_shores_meet_at_the_ends_of_a_lake_and_part_where_it_widens() -> None:
     assert near[-1] - far[-1] > 1.5 * (near[0] - far[0])
 
 
-def test_the_widest_lake_ends_below_the_band() -> None:
-    lakes = lakes_of(random_model(CONFIG))
+@pytest.mark.parametrize("shore", [-1.0, 0.4, 2.0])
+def test_the_widest_lake_ends_below_the_band(shore: float) -> None:
+    lakes = lakes_of(random_model(replace(CONFIG, shore=shore)))
     _, z_local, c = inputs(CONFIG)
     share = lakes.inner(lakes.share(torch.full_like(z_local[:, -1:], 99.0), c))[0, 0]
     assert (share[CONFIG.span_cells - 1] == 1).all()
@@ -114,14 +118,60 @@ def test_pictures_that_the_ladder_learns_from_hold_whole_lakes_or_none() -> None
         paint_strip(generator, CONFIG, numbers)
     widths = [z_local[0, -1] for z_local in seen]
     assert all((width == width[0, 0]).all() for width in widths)
-    assert len({width[0, 0].item() for width in widths}) == 2  # dry, and a lake
+    starts = torch.stack([width[0, 0] for width in widths])
+    dry = starts == -LAKES_LEAST
+    assert dry.any()
+    assert not dry.all()
+    assert (starts[~dry] > LAKES_LEAST).all()
 
 
-def test_lakes_close_on_a_cylinder() -> None:
-    law = LocalLaw.of(CONFIG).wrapped(100)
-    window = Window(0, -3, 2, 210)
-    lakes = local_latents(3, window, CONFIG.latent_dim, law)[-1]
-    np.testing.assert_array_equal(lakes[:, :100], lakes[:, 100:200])
+def test_patches_have_lakes_as_often_and_as_wide_as_nodes() -> None:
+    drawn = np.linspace(-3, 3, 101, dtype=np.float32)
+    numbers = torch.from_numpy(drawn)[:, None, None, None]
+    patches = with_channel_of_lakes(torch.zeros(101, 2, 3, 3), numbers)[:, 2, 0, 0]
+    np.testing.assert_array_equal(patches.numpy(), _wet_or_dry(drawn))
+
+
+@pytest.mark.parametrize("latent", [0.5, 0.8, 1.5, 3.0])
+def test_bfloat16_has_lakes_of_the_same_shape(latent: float) -> None:
+    lakes = lakes_of(random_model(CONFIG))
+    _, z_local, c = inputs(CONFIG)
+    wide = torch.full_like(z_local[:, -1:], latent)
+    one, other = (lakes.share(values, c) for values in (wide, wide.bfloat16()))
+    assert (one - other).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("wrap", [5, 30, 100])
+def test_far_away_and_on_cylinders_windows_agree_on_lakes(wrap: int) -> None:
+    law, far = LocalLaw.of(CONFIG), 10**12
+    whole = local_latents(3, Window(far, -far, 4, 90), CONFIG.latent_dim, law)
+    part = local_latents(3, Window(far + 1, 31 - far, 2, 20), CONFIG.latent_dim, law)
+    np.testing.assert_array_equal(part, whole[:, 1:3, 31:51])
+    turns = local_latents(3, Window(0, -3, 2, 2 * wrap), CONFIG.latent_dim, law.wrapped(wrap))[-1]
+    np.testing.assert_array_equal(turns[:, :wrap], turns[:, wrap:])
+
+
+def test_a_lake_goes_through_a_box_that_is_drawn_again() -> None:
+    window, law = Window(0, 0, 20, 30), LocalLaw.of(CONFIG)
+    field = ReseededLatents(SeededLatents(3), (Reseed(Window(4, 5, 9, 10), 8),))
+    whole = field.z_local(window, CONFIG.latent_dim, law)
+    before = SeededLatents(3).z_local(window, CONFIG.latent_dim, law)
+    np.testing.assert_array_equal(whole[-1], before[-1])
+    assert (whole[:-1, 4:13, 5:15] != before[:-1, 4:13, 5:15]).all()
+
+
+def test_no_lake_lies_where_a_photograph_is_found() -> None:
+    whole = windows_of(CONFIG, Window(0, 0, 64, 96))
+    latents = random_latents(CONFIG, whole, torch.Generator().manual_seed(1))
+    wet, dry = random_generator(CONFIG), random_generator(SMALL)
+    dry.load_state_dict(wet.state_dict(), strict=False)
+    one, other = (
+        Painter(generator, config, whole, (0.0, 0.0), torch.float32).paint(
+            latents, Window(0, 0, 64, 96)
+        )
+        for generator, config in ((wet, CONFIG), (dry, SMALL))
+    )
+    assert one.equal(other)
 
 
 def test_coordinates_are_mirrored_and_come_to_the_shore_at_a_bank() -> None:
@@ -182,12 +232,12 @@ def test_lakes_need_a_shore_in_the_plane_and_coordinates() -> None:
             replace(SMALL, **{"shore": 0.4, **wrong})  # type: ignore[arg-type]
 
 
-def test_a_description_tells_where_the_far_shore_lies() -> None:
+def test_a_description_tells_where_lakes_begin() -> None:
     wet, dry = (
         dict(describe_model(model)[1]) for model in (random_model(CONFIG), random_model(SMALL))
     )
     row_px = 8 * 17 * (0.4 / 3 + 1) / 2
-    assert wet["lakes"] == f"their far shore lies about row {row_px:.0f} px"
+    assert wet["lakes"] == f"they mirror what stands above row {row_px:.0f} px, where they begin"
     assert "lakes" not in dry
 
 

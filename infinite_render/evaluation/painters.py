@@ -220,7 +220,7 @@ class ModelPainter:
         rgb, _ = truncation.generator(
             z_global,
             z_local.to(dtype=self.dtype, memory_format=torch.channels_last),
-            torch.cat(grids).to(self.device, self.dtype),
+            torch.cat(grids).to(self.device),
             w=w,
             noise=noise,
         )

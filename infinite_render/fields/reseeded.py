@@ -7,7 +7,7 @@ picture is what its latents reach (`rendering.edits`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from infinite_render.errors import RecipeError
@@ -39,7 +39,9 @@ class ReseededLatents:
             shared = box.meet(window_cell)
             if shared.height and shared.width:
                 rows, columns = shared.within(window_cell)
-                z_local[:, rows, columns] = local_latents(seed, shared, dim, law)
+                land = dim - law.lakes  # a lake goes through a box, for its shores are level
+                drawn = local_latents(seed, shared, land, replace(law, lakes=False))
+                z_local[:land, rows, columns] = drawn
         return z_local
 
     def texture_noise(self, layer: int, window: Window) -> Array:

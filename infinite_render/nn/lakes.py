@@ -13,6 +13,7 @@ Shores are gradual: at steep ones the texture synthesizer paints fins between la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,11 +24,13 @@ from torch import Tensor, nn
 from infinite_render.nn.ops import center_crop
 
 STEEPNESS = 6.0  # of shores, in shares of water for a depth of 1
-FAR, FAR_LESS, FAR_LEAST = 0.3, 0.25, 0.06  # depth of the far shore: FAR - FAR_LESS latent, or more
-BELOW, DEEPEST = 0.35, 1.6  # how much a deeper latent counts for below the band; and at most
+FAR, FAR_LESS, FAR_LEAST = 0.3, 0.25, 0.06  # far shore's depth: FAR - FAR_LESS latent, at least
+BELOW = 0.35  # how much of a latent's depth counts below the band
+DEEPEST = 1.6  # depth of a near shore, at most
 COMPRESSION = 1.5  # of the mirror picture: water in a breeze mirrors what stands higher
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
-_MOST_TANH = 0.9999
+LAKES_VERSION = 1  # in a picture's identity: what this file and `fields.local` say of lakes
+_MOST_TANH = 0.999999
 
 Layers = Callable[[Tensor, Tensor], Tensor]
 """(z_l, c) -> z_s: the structure synthesizer's layers, however they are run."""
@@ -44,11 +47,13 @@ class Lakes(nn.Module):
         self.water = nn.Conv2d(structure_dim + DEPTHS, structure_dim, 1)
         self.margin = margin
         self.shore, self.foot = shore, foot
+        deepest = (math.atanh(_MOST_TANH) - shore) / (foot - shore)  # that can be told
+        self.deepest = min(DEEPEST, deepest - 1 / STEEPNESS)
 
     def share(self, latent: Tensor, c: Tensor) -> Tensor:
         """How much of each place is water, 0 .. 1, float32 [N,1,h,w]; latent [N,1,h,w]."""
         far = (FAR - FAR_LESS * latent.float()).clamp(min=FAR_LEAST)
-        depth, near = self.depth(c), self.near(latent).clamp(max=DEEPEST)
+        depth, near = self.depth(c), self.near(latent).clamp(max=self.deepest)
         return _step(depth - far) * _step(near - depth)
 
     def near(self, latent: Tensor) -> Tensor:
@@ -63,7 +68,7 @@ class Lakes(nn.Module):
     def mirrored(self, latent: Tensor, c: Tensor) -> Tensor:
         """c with v' = shore - COMPRESSION (v - shore) in place of v, [N,3,h,w].
 
-        v' comes to `shore` at the near shore, so that water there mirrors its bank.
+        About the near shore v' comes to `shore`, so that water there mirrors its bank.
         """
         beyond = _step(self.near(latent) - self.depth(c))
         tanh_v = torch.tanh(self.shore - COMPRESSION * beyond * (_v(c) - self.shore))
@@ -84,7 +89,10 @@ class Lakes(nn.Module):
 
 @dataclass(frozen=True)
 class Watered:
-    """The structure synthesizer's layers, and its lakes: z_l [N,L+1,h+2m,w+2m] for z_l of land."""
+    """The structure synthesizer's layers, and its lakes: z_l [N,L+1,h+2m,w+2m] for z_l of land.
+
+    c is float32, whatever z_l is: in bfloat16 rows below the band are one.
+    """
 
     layers: Layers
     lakes: Lakes

@@ -281,7 +281,7 @@ class BlendedStructure:
         x = z_local.clone(memory_format=torch.channels_last)
         for i, (scales, conv) in enumerate(self.layers):
             if self.coordinates:
-                x = _last(torch.cat([x, center_crop(c, x.shape[2], x.shape[3])], dim=1))
+                x = _last(torch.cat([x, center_crop(c, x.shape[2], x.shape[3]).to(x.dtype)], dim=1))
             x = conv(scale_(x, scales, lattices[i]), lattices[i + 1], None)
         return x
 

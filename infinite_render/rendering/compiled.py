@@ -86,7 +86,7 @@ class PlainRGB:
 
 @dataclass(frozen=True)
 class CompiledStructure:
-    """z_l [1,L,h+2m,w+2m], c [1,3,h+2m,w+2m] -> z_s [1,S,h,w] in the scene's precision."""
+    """z_l [1,L,h+2m,w+2m] -> z_s [1,S,h,w] in the scene's precision; c float32 [1,3,h+2m,w+2m]."""
 
     layers: tuple[PlainConv, ...]
     coordinates: bool
@@ -99,7 +99,7 @@ class CompiledStructure:
         x = z_local
         for layer in self.layers:
             if self.coordinates:
-                x = torch.cat([x, center_crop(c, x.shape[2], x.shape[3])], dim=1)
+                x = torch.cat([x, center_crop(c, x.shape[2], x.shape[3]).to(x.dtype)], dim=1)
             x = layer(x, None)
         return x
 

@@ -30,6 +30,7 @@ from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window, tiles_of, turns, window_needed, windows_given
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
+from infinite_render.nn.lakes import LAKES_VERSION
 from infinite_render.nn.truncation import TRUNCATION_VERSION, Truncation
 from infinite_render.pixels import to_uint8
 from infinite_render.precision import DTYPES, choose_precision
@@ -139,6 +140,11 @@ class Scene:
             "depth": depth,
             "truncation": self.truncation,
             **({} if self.truncation == 1.0 else {"truncation_version": TRUNCATION_VERSION}),
+            **(
+                {}
+                if self.model.recipe.generator.shore is None
+                else {"lakes_version": LAKES_VERSION}
+            ),
             "precision": self.precision,
             "cell_px": self.model.recipe.render.cell_px,
             "piece_px": list(self.plan(depth).piece_px),
@@ -268,7 +274,8 @@ class Scene:
             shift_cell=self.shift_cell,
         )
         network = self._structure if self._styled is None else self._styled.structure(latent_window)
-        return network(self._features(z_local[None]), self._features(c))[0]
+        c = c.to(self.device).contiguous(memory_format=torch.channels_last)
+        return network(self._features(z_local[None]), c)[0]
 
     def _compile(self) -> tuple[CompiledStructure, CompiledTexture]:
         """The networks of the latents' own global latent."""

@@ -28,7 +28,7 @@ from infinite_render.training.lessons import frames_recipe, learner
 from infinite_render.training.painting import Scene, draw_scene, paint
 from infinite_render.training.recipes import TrainRecipe
 
-SHORE = 0.706  # v of the far shore: in the model of the box between the cells of rows 10 and 11
+SHORE = 0.706  # v where lakes begin: in the model of the box between the cells of rows 10 and 11
 MIRRORS, DULLS = 0.75, 0.33  # of what is mirrored, and so much less the brighter it is
 OWN = (0.38, 0.45, 0.56)  # water's own colour, in the light of the sky
 OWN_SHARE, OWN_NEARER = 0.25, 0.5  # of its own colour: at the shore; more, a frame's height below
@@ -76,7 +76,7 @@ def flooded(rgb: Tensor, shore_px: float) -> Tensor:
 
 
 def shore_row_px(config: GeneratorConfig) -> float:
-    """The row of a frame at which v is that of the far shore, in a generator of whole frames."""
+    """The row of a frame at which lakes begin, in a generator of whole frames."""
     row = coordinates.row_of(SHORE, cut=config.cut, span_cells=config.span_cells)
     centre_px = 0.5  # of cell 0
     return config.stride * row + centre_px - first_px_of_cell(0, config.blocks)
