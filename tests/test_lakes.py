@@ -141,6 +141,14 @@ def test_bfloat16_has_lakes_of_the_same_shape(latent: float) -> None:
     assert (one - other).abs().max() < 0.05
 
 
+def test_a_scene_tells_lakes_float32_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    depth = Lakes.depth
+    monkeypatch.setattr(Lakes, "depth", lambda lakes, c: (seen.append(c.dtype), depth(lakes, c))[1])
+    Scene(random_model(CONFIG), seed=5, precision="bfloat16").render(0, 0, 64, 64)
+    assert set(seen) == {torch.float32}
+
+
 @pytest.mark.parametrize("wrap", [5, 30, 100])
 def test_far_away_and_on_cylinders_windows_agree_on_lakes(wrap: int) -> None:
     law, far = LocalLaw.of(CONFIG), 10**12
@@ -196,7 +204,7 @@ def test_compiled_lakes_are_those_of_the_plain_network(dtype: torch.dtype) -> No
     structure = random_model(CONFIG).generator.structure
     z_global, z_local, c = inputs(CONFIG)
     compiled = compile_structure(structure, z_global, dtype)
-    got = compiled(z_local.to(dtype), c.to(dtype)).float()
+    got = compiled(z_local.to(dtype), c).float()
     expected = structure(z_global[None], z_local, c)
     apart = (got - expected).abs().mean() / expected.std()
     assert apart < (1e-5 if dtype == torch.float32 else 0.03)

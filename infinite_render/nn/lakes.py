@@ -5,9 +5,9 @@
 The last channel of z_l is for lakes alone, and the same in every row (`fields.local`). It tells how
 deep in the picture the near shore lies: 0 at the level where the coordinate v is `shore`, 1 at the
 band's foot. The far shore lies near that level, the nearer the wider the lake: so both shores meet
-at a lake's ends. Below, the structure synthesizer is run once more with v mirrored about the level:
-hills first, sky farther down. One linear map makes water's features of these. Where no water is,
-nothing changes, bit for bit.
+at a lake's ends. Between them the structure synthesizer is run once more with v mirrored about the
+level: hills first, sky farther down. One linear map makes water's features of these. Where no water
+is, nothing changes, bit for bit.
 Shores are gradual: at steep ones the texture synthesizer paints fins between land and water.
 """
 
@@ -25,8 +25,8 @@ from infinite_render.nn.ops import center_crop
 
 STEEPNESS = 6.0  # of shores, in shares of water for a depth of 1
 FAR, FAR_LESS, FAR_LEAST = 0.3, 0.25, 0.06  # far shore's depth: FAR - FAR_LESS latent, at least
-BELOW = 0.35  # how much of a latent's depth counts below the band
-DEEPEST = 1.6  # depth of a near shore, at most
+BELOW = 0.35  # what a latent beyond 1 counts for: below the band lakes end soon
+DEEPEST = 1.6  # depth at which water ends, however high the latent
 COMPRESSION = 1.5  # of the mirror picture: water in a breeze mirrors what stands higher
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
 LAKES_VERSION = 1  # in a picture's identity: what this file and `fields.local` say of lakes
@@ -57,7 +57,7 @@ class Lakes(nn.Module):
         return _step(depth - far) * _step(near - depth)
 
     def near(self, latent: Tensor) -> Tensor:
-        """The depth at which the near shore lies; below the band, lakes end soon."""
+        """The depth at which the near shore lies, [N,1,h,w]."""
         latent = latent.float()
         return torch.minimum(latent, 1 + BELOW * (latent - 1))
 
@@ -68,7 +68,7 @@ class Lakes(nn.Module):
     def mirrored(self, latent: Tensor, c: Tensor) -> Tensor:
         """c with v' = shore - COMPRESSION (v - shore) in place of v, [N,3,h,w].
 
-        About the near shore v' comes to `shore`, so that water there mirrors its bank.
+        On land before the near shore v' is `shore`, and it goes over: so water mirrors its bank.
         """
         beyond = _step(self.near(latent) - self.depth(c))
         tanh_v = torch.tanh(self.shore - COMPRESSION * beyond * (_v(c) - self.shore))

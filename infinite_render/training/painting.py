@@ -28,9 +28,9 @@ class Scene:
 
     z_global, z_second [N,D]; crossover int64 [N], styles from it on are z_second's; psi [N,1], how
     far each is truncated: by `truncation`, or 1. z_local is already, z_global and styles not yet;
-    z_local [N,L,n+2m,n+2m]; c [N,3,n+2m,n+2m]; noise [N,1,H_i,W_i] a texture convolution;
-    position float32 [N], the vertical place of the patch: -1 and 1 where it begins at the band's
-    first and last row (a jitter may pass them), beyond where it lies partly outside the band.
+    z_local [N,L,n+2m,n+2m], with lakes L + 1; c [N,3,n+2m,n+2m]; noise [N,1,H_i,W_i] a texture
+    convolution; position float32 [N], the vertical place of the patch: -1 and 1 where it begins at
+    the band's first and last row (a jitter may pass them), beyond where it lies partly outside it.
     """
 
     z_global: Tensor
@@ -118,7 +118,7 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
 
 
 def with_channel_of_lakes(z_local: Tensor, drawn: Tensor) -> Tensor:
-    """z_l [N,L+1,h,w] : over a patch, a lake is as wide as `drawn`, [N,1,1,1], says."""
+    """z_l [N,L+1,h,w]: a patch lies in one lake or in none, by Gaussian `drawn`, [N,1,1,1]."""
     beyond = drawn - LAKES_RARE
     lakes = torch.where(beyond > 0, beyond + LAKES_LEAST, -LAKES_LEAST)
     return torch.cat([z_local, lakes.expand(-1, 1, *z_local.shape[2:])], dim=1)

@@ -35,8 +35,8 @@ OWN_SHARE, OWN_NEARER = 0.25, 0.5  # of its own colour: at the shore; more, a fr
 FLOOD = 9.0  # how deep the near shore lies where all the ground is under water
 BATCH = 12
 RATE = 0.0007
-TONE_PX = 11  # what is smaller is as it was mirrored
-SHORE_CELLS = 1.5  # below it, all is water
+TONE_PX = 11  # what is smaller is not looked at
+SHORE_CELLS = 1.5  # below where lakes begin, from which on all is water
 DARKEST = 0.05  # light that a frame is taken to have at least
 
 
@@ -85,9 +85,11 @@ def shore_row_px(config: GeneratorConfig) -> float:
 def draw_wet(recipe: TrainRecipe, images: int) -> Scene:
     """The whole frames drawn after `images`, all of their ground under water.
 
-    Their cells lie at whole rows of the plane, as those of every canvas.
+    None lies outside the band. Coordinates are those of whole rows, as on every canvas; z_l keeps
+    the jitter of the draw.
     """
     config = recipe.generator
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, outside=0.0))
     draws = Draws(recipe.seed, images, GENERATOR, rows=range(BATCH), batch=BATCH)
     scene = draw_scene(recipe, draws, paired=False)
     rows = torch.arange(scene.c.shape[2]) - config.structure_margin_cells
@@ -105,7 +107,6 @@ def teach_water(
     Yields the loss of each step.
     """
     recipe = frames_recipe(model, seed)
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, outside=0.0))
     lakes = model.generator.structure.lakes
     assert lakes is not None
     model.generator.requires_grad_(False)
