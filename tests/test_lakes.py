@@ -14,14 +14,20 @@ from infinite_render.config import GeneratorConfig, RenderConfig
 from infinite_render.describe import describe_model
 from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.local import LAKES_LEAST, LocalLaw, _wet_or_dry, local_latents
+from infinite_render.fields.local import (
+    LAKES_DRY,
+    LAKES_LEAST,
+    LocalLaw,
+    _wet_or_dry,
+    local_latents,
+)
 from infinite_render.fields.reseeded import Reseed, ReseededLatents
 from infinite_render.fields.styles import Points, Style, StyledPoint
 from infinite_render.geometry import Window
 from infinite_render.inversion.latents import Painter, random_latents, windows_of
 from infinite_render.models import Model
 from infinite_render.nn.coordinates import vertical, window_grid
-from infinite_render.nn.lakes import Lakes
+from infinite_render.nn.lakes import COMPRESSION, FAR_LEAST, REACH, RISE, RISING, SCALE, Lakes
 from infinite_render.rendering.compiled import compile_structure
 from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
@@ -50,11 +56,12 @@ def inputs(config: GeneratorConfig) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(z_global), torch.from_numpy(z_local)[None], c
 
 
-def test_water_lies_below_the_far_shore_and_land_is_as_it_was() -> None:
+def test_water_lies_below_the_far_shore_and_land_is_land_elsewhere() -> None:
     model = random_model(CONFIG)
     lakes, structure = lakes_of(model), model.generator.structure
     z_global, z_local, c = inputs(CONFIG)
     share = lakes.inner(lakes.share(z_local[:, -1:], c))
+    at_shore = lakes.inner(lakes.at_far_shore(z_local[:, -1:], c))
     v = CONFIG.cut * (2 * torch.arange(40) / CONFIG.span_cells - 1)
     assert (share[0, 0, v < 0.2] == 0).all()
     below = share[0, 0, (v > 1) & (v < 3)]
@@ -62,10 +69,29 @@ def test_water_lies_below_the_far_shore_and_land_is_as_it_was() -> None:
     assert below.min() == 0
     assert below.max() == 1
     z_structure = structure(z_global[None], z_local, c)
-    land = structure.of_land(z_global[None], z_local[:, :-1], c)
-    dry = (share == 0).expand_as(land)
+    land = structure.of_land(z_global[None], z_local[:, :-1], lakes.risen(z_local[:, -1:], c))
+    dry = ((share == 0) & (at_shore == 0)).expand_as(land)
     assert z_structure[dry].equal(land[dry])
     assert not torch.isclose(z_structure[~dry], land[~dry]).all()
+
+
+def test_land_rises_about_lakes_and_stays_as_it_is_far_from_them() -> None:
+    structure = random_model(CONFIG).generator.structure
+    assert structure.lakes is not None
+    z_global, z_local, c = inputs(CONFIG)
+    v, (first, last) = torch.atanh(c[0, 0, :, 0].double()), RISING
+    c_wet = structure.lakes.risen(torch.full_like(z_local[:, -1:], last), c)
+    risen = torch.atanh(c_wet[0, 0, :, 0].double())
+    shown = abs(v) < CONFIG.cut + 0.5
+    torch.testing.assert_close(risen[shown], v[shown] + RISE, atol=2e-3, rtol=0)
+    assert c_wet[:, 1:].equal(c[:, 1:])
+    z_local[:, -1] = torch.linspace(first - 0.8, first + 0.8, z_local.shape[3])
+    z_structure = structure(z_global[None], z_local, c)
+    land = structure.of_land(z_global[None], z_local[:, :-1], c)
+    dry = z_local.shape[3] // 2 - 2 * CONFIG.structure_margin_cells
+    assert dry > 0
+    assert z_structure[..., :dry].equal(land[..., :dry])
+    assert not torch.isclose(z_structure[..., -1], land[..., -1]).all()
 
 
 def test_shores_meet_at_the_ends_of_a_lake_and_part_where_it_widens() -> None:
@@ -85,6 +111,45 @@ def test_shores_meet_at_the_ends_of_a_lake_and_part_where_it_widens() -> None:
     assert first[0] < first[-1]
     assert (near.diff() >= 0).all()
     assert near[-1] - far[-1] > 1.5 * (near[0] - far[0])
+
+
+def test_far_shores_reach_a_few_cells_up_and_down_where_lakes_are_wide() -> None:
+    lakes = lakes_of(random_model(CONFIG))
+    _, z_local, c = inputs(CONFIG)
+    wide, narrow = (
+        lakes.at_far_shore(torch.full_like(z_local[:, -1:], latent), c)[0, 0, :, 0]
+        for latent in (1.2, 0.4)
+    )
+    assert (narrow == 0).all()
+    v = torch.atanh(c[0, 0, :, 0].double())
+    far_v = lakes.shore + FAR_LEAST * (lakes.foot - lakes.shore)
+    cells = (v - far_v) / (2 * CONFIG.cut / CONFIG.span_cells)
+    expected = (REACH - cells.abs()).clamp(0, 1).float()
+    torch.testing.assert_close(wide, expected, atol=1e-3, rtol=0)
+    assert (expected > 0).sum() == 5
+
+
+def test_what_makes_shores_is_added_to_them_alone() -> None:
+    model = random_model(CONFIG)
+    lakes, structure = lakes_of(model), model.generator.structure
+    z_global, z_local, c = inputs(CONFIG)
+    before = structure(z_global[None], z_local, c)
+    assert lakes.shore_out.bias is not None
+    with torch.no_grad():
+        lakes.shore_out.bias.add_(1.0)
+    after = structure(z_global[None], z_local, c)
+    at_shore = lakes.inner(lakes.at_far_shore(z_local[:, -1:], c)).expand_as(before)
+    assert after[at_shore == 0].equal(before[at_shore == 0])
+    torch.testing.assert_close(after - before, SCALE * at_shore, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("latent", [0.25, 0.4, 1.2])
+def test_narrow_lakes_are_water_without_shores_of_their_own(latent: float) -> None:
+    structure = random_model(CONFIG).generator.structure
+    z_global, z_local, c = inputs(CONFIG)
+    dry = structure.of_land(z_global[None], z_local[:, :-1], c)
+    z_local[:, -1] = latent
+    assert (structure(z_global[None], z_local, c) != dry).any()
 
 
 @pytest.mark.parametrize("shore", [-1.0, 0.4, 2.0])
@@ -119,7 +184,7 @@ def test_pictures_that_the_ladder_learns_from_hold_whole_lakes_or_none() -> None
     widths = [z_local[0, -1] for z_local in seen]
     assert all((width == width[0, 0]).all() for width in widths)
     starts = torch.stack([width[0, 0] for width in widths])
-    dry = starts == -LAKES_LEAST
+    dry = starts == np.float32(LAKES_DRY)
     assert dry.any()
     assert not dry.all()
     assert (starts[~dry] > LAKES_LEAST).all()
@@ -189,7 +254,7 @@ def test_coordinates_are_mirrored_and_come_to_the_shore_at_a_bank() -> None:
     v = CONFIG.cut * (2 * rows / CONFIG.span_cells - 1)
     c = torch.stack([tanh_v, rows, rows], dim=1)[..., None]
     wide = lakes.mirrored(torch.full_like(c[:, :1], 9.0), c)
-    expected = torch.tanh(0.4 - 1.5 * (v - 0.4))[0]
+    expected = torch.tanh(0.4 - COMPRESSION * (v - 0.4))[0]
     torch.testing.assert_close(wide[0, 0, :, 0], expected, atol=1e-4, rtol=0)
     assert wide[:, 1:].equal(c[:, 1:])
     narrow = lakes.mirrored(torch.full_like(c[:, :1], 0.5), c)[0, 0, :, 0]
@@ -231,7 +296,8 @@ def test_lakes_are_counted() -> None:
     window = Window(0, 0, 20, 20)
     wet, dry = (BlockPlan(c, RenderConfig(64, 128)).structure_macs(window) for c in (CONFIG, SMALL))
     dim = SMALL.structure_dim
-    assert wet == 2 * dry + 16 * 16 * (dim + 2) * dim
+    maps = (dim + 2) * dim + (2 * dim + 5) * 192 + 192 * dim
+    assert wet == 2 * dry + 16 * 16 * maps
 
 
 def test_lakes_need_a_shore_in_the_plane_and_coordinates() -> None:

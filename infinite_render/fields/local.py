@@ -78,7 +78,8 @@ class LocalLaw:
 
 LAKES_CELLS = 48  # from one node of lakes to the next
 LAKES_RARE = 0.8  # deviations above the mean from which a node is wet
-LAKES_LEAST = 0.55  # at a wet node, in the units of `nn.lakes`; a dry one is as far below 0
+LAKES_LEAST = 1.1  # at a wet node, in the units of `nn.lakes`: to the picture's foot
+LAKES_DRY = -0.8  # at a dry one
 LAKES_BAYS = (20, 0.3), (8, 0.12)  # cells from node to node, and deviation
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself
@@ -150,8 +151,7 @@ def _times(weight: float) -> Shaped:
 def _wet_or_dry(nodes: Array) -> Array:
     """Nodes as lakes or as dry land; but for bays nothing is between: puddles look like flaws."""
     beyond = nodes - np.float32(LAKES_RARE)
-    least = np.float32(LAKES_LEAST)
-    return np.where(beyond > 0, beyond + least, -least)
+    return np.where(beyond > 0, beyond + np.float32(LAKES_LEAST), np.float32(LAKES_DRY))
 
 
 def _add_drift(

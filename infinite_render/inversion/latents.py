@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
+from infinite_render.fields.local import LAKES_DRY
 from infinite_render.geometry import (
     Window,
     structure_stage,
@@ -103,9 +104,9 @@ class Painter:
         return self.generator.style(latents.z_global[None])[0] + latents.w_offset
 
     def z_local(self, latents: Latents) -> Tensor:
-        """z_l [L,h,w] with the channel of lakes, if there are any, at 0: none lies there."""
+        """z_l [L,h,w] with the channel of lakes, if there are any: none lies there."""
         lakes = self.config.latent_dim - self.config.local_dim
-        return F.pad(latents.z_local, (0, 0, 0, 0, 0, lakes))
+        return F.pad(latents.z_local, (0, 0, 0, 0, 0, lakes), value=LAKES_DRY)
 
     def paint(self, latents: Latents, part: Window) -> Tensor:
         """A window of base px within the whole -> RGB float32 [3,h,w], about [-1, 1]."""

@@ -67,6 +67,7 @@ def build_generator(config: GeneratorConfig) -> Generator:
         coordinates=config.coordinates,
         shore=config.shore,
         foot=config.cut,
+        span_cells=config.span_cells,
     )
     texture = TextureSynthesizer(
         config.structure_dim,

@@ -6,9 +6,12 @@ The last channel of z_l is for lakes alone, and the same in every row (`fields.l
 deep in the picture the near shore lies: 0 at the level where the coordinate v is `shore`, 1 at the
 band's foot. The far shore lies near that level, the nearer the wider the lake: so both shores meet
 at a lake's ends. Between them the structure synthesizer is run once more with v mirrored about the
-level: hills first, sky farther down. One linear map makes water's features of these. Where no water
-is, nothing changes, bit for bit.
-Shores are gradual: at steep ones the texture synthesizer paints fins between land and water.
+level: hills first, sky farther down. One linear map makes water's features of these. Merely mixed
+within a cell, land and water are painted as haze: so at the far shore two layers add what makes the
+texture synthesizer paint an edge.
+Around a lake the land rises, that is, it is taken from deeper in the picture: else water would meet
+the sky wherever land is low. Where neither is, nothing changes, bit for bit.
+Near shores are gradual: at steep ones the texture synthesizer paints fins.
 """
 
 from __future__ import annotations
@@ -21,15 +24,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.nn.ops import center_crop
+from infinite_render.nn.ops import SLOPE, center_crop
 
 STEEPNESS = 6.0  # of shores, in shares of water for a depth of 1
 FAR, FAR_LESS, FAR_LEAST = 0.3, 0.25, 0.06  # far shore's depth: FAR - FAR_LESS latent, at least
 BELOW = 0.35  # what a latent beyond 1 counts for: below the band lakes end soon
 DEEPEST = 1.6  # depth at which water ends, however high the latent
-COMPRESSION = 1.5  # of the mirror picture: water in a breeze mirrors what stands higher
+RISE, RISING = 0.6, (-0.6, -0.1)  # v that land is taken deeper by, and latents it comes between
+COMPRESSION = 3.0  # of the mirror picture: water in a breeze mirrors what stands higher
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
-LAKES_VERSION = 1  # in a picture's identity: what this file and `fields.local` say of lakes
+REACH = 2.5  # cells from the far shore at which it is not seen any more
+NARROW = 1.5  # cells from the far shore to the near one, up to which neither is told
+PLACES = (-2.0, -1.0, 0.0, 1.0, 2.0)  # cells from the far shore that are told apart
+SHORE_DIM = 192
+SCALE = 10.0  # of features, about
+LAKES_VERSION = 2  # in a picture's identity: what this file and `fields.local` say of lakes
 _MOST_TANH = 0.999999
 
 Layers = Callable[[Tensor, Tensor], Tensor]
@@ -39,22 +48,41 @@ Layers = Callable[[Tensor, Tensor], Tensor]
 class Lakes(nn.Module):
     """What the structure synthesizer adds for water; `foot` is v where the band ends.
 
-    water  [S,S+2,1,1], [S]: from mirrored features and depth to features of water
+    water                [S,S+2,1,1]: from mirrored features and depth to features of water
+    shore_in, shore_out  two layers: what lies between land and water at the far shore
     """
 
-    def __init__(self, structure_dim: int, *, margin: int, shore: float, foot: float) -> None:
+    def __init__(
+        self, structure_dim: int, *, margin: int, shore: float, foot: float, span_cells: int
+    ) -> None:
         super().__init__()
         self.water = nn.Conv2d(structure_dim + DEPTHS, structure_dim, 1)
+        self.shore_in = nn.Conv2d(2 * structure_dim + len(PLACES), SHORE_DIM, 1)
+        self.shore_out = nn.Conv2d(SHORE_DIM, structure_dim, 1)
         self.margin = margin
         self.shore, self.foot = shore, foot
+        self.cell = 2 * foot / span_cells / (foot - shore)  # the depth of a cell
         deepest = (math.atanh(_MOST_TANH) - shore) / (foot - shore)  # that can be told
         self.deepest = min(DEEPEST, deepest - 1 / STEEPNESS)
 
     def share(self, latent: Tensor, c: Tensor) -> Tensor:
         """How much of each place is water, 0 .. 1, float32 [N,1,h,w]; latent [N,1,h,w]."""
-        far = (FAR - FAR_LESS * latent.float()).clamp(min=FAR_LEAST)
-        depth, near = self.depth(c), self.near(latent).clamp(max=self.deepest)
-        return _step(depth - far) * _step(near - depth)
+        near = self.near(latent).clamp(max=self.deepest)
+        return _step(self.from_far(latent, c)) * _step(near - self.depth(c))
+
+    def at_far_shore(self, latent: Tensor, c: Tensor) -> Tensor:
+        """How much of each place is far shore, 0 .. 1, float32 [N,1,h,w]: none of narrow lakes."""
+        width = (self.near(latent) - self.far(latent)) / self.cell
+        away = self.from_far(latent, c).abs() / self.cell
+        return (REACH - away).clamp(0, 1) * (width - NARROW).clamp(0, 1)
+
+    def from_far(self, latent: Tensor, c: Tensor) -> Tensor:
+        """How much deeper than the far shore a place lies, float32 [N,1,h,w]."""
+        return self.depth(c) - self.far(latent)
+
+    def far(self, latent: Tensor) -> Tensor:
+        """The depth at which the far shore lies, [N,1,h,w]."""
+        return (FAR - FAR_LESS * latent.float()).clamp(min=FAR_LEAST)
 
     def near(self, latent: Tensor) -> Tensor:
         """The depth at which the near shore lies, [N,1,h,w]."""
@@ -65,10 +93,18 @@ class Lakes(nn.Module):
         """How far below `shore`, 0 there and 1 at the band's foot, float32 [N,1,h,w]."""
         return (_v(c) - self.shore) / (self.foot - self.shore)
 
+    def risen(self, latent: Tensor, c: Tensor) -> Tensor:
+        """c with v' = v + RISE about lakes, [N,3,h,w]; c itself far from them."""
+        first, last = RISING
+        rise = RISE * ((latent.float() - first) / (last - first)).clamp(0, 1)
+        tanh_v = torch.where(rise > 0, torch.tanh(_v(c) + rise), c[:, :1].float())
+        return torch.cat([tanh_v.to(c.dtype), c[:, 1:]], dim=1)
+
     def mirrored(self, latent: Tensor, c: Tensor) -> Tensor:
         """c with v' = shore - COMPRESSION (v - shore) in place of v, [N,3,h,w].
 
         On land before the near shore v' is `shore`, and it goes over: so water mirrors its bank.
+        What is mirrored has not risen: water would take the colour of the meadow at its far shore.
         """
         beyond = _step(self.near(latent) - self.depth(c))
         tanh_v = torch.tanh(self.shore - COMPRESSION * beyond * (_v(c) - self.shore))
@@ -77,10 +113,15 @@ class Lakes(nn.Module):
     def features(self, mirrored: Tensor, c: Tensor) -> Tensor:
         """Features of water, where features of what it mirrors are, [N,S,h,w] each."""
         depth = self.inner(self.depth(c)).clamp(0, 1).to(mirrored.dtype)
-        given = torch.cat([mirrored, depth, depth * depth], dim=1)
-        weight, bias = self.water.weight.to(given.dtype), self.water.bias
-        water: Tensor = F.conv2d(given, weight, None if bias is None else bias.to(given.dtype))
-        return water
+        return _conv(torch.cat([mirrored, depth, depth * depth], dim=1), self.water)
+
+    def between(self, land: Tensor, water: Tensor, from_far: Tensor) -> Tensor:
+        """What makes an edge of land's features and water's at the far shore, float32 [N,S,h,w]."""
+        places = torch.tensor(PLACES, device=land.device)[:, None, None]
+        place = (1 - (from_far / self.cell - places).abs()).clamp(min=0)
+        x = torch.cat([land / SCALE, water / SCALE, place.to(land.dtype)], dim=1)
+        x = F.leaky_relu(_conv(x, self.shore_in), SLOPE)
+        return SCALE * _conv(x, self.shore_out).float()
 
     def inner(self, values: Tensor) -> Tensor:
         """Values without the margin that the layers take."""
@@ -99,19 +140,52 @@ class Watered:
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
         """z_s [N,S,h,w] with water."""
-        lakes, of_land, latent = self.lakes, z_local[:, :-1], z_local[:, -1:]
-        land = self.layers(of_land, c)
-        share = lakes.inner(lakes.share(latent, c))
-        if not share.any():
+        lakes, latent = self.lakes, z_local[:, -1:]
+        share, at_shore = (lakes.inner(f(latent, c)) for f in (lakes.share, lakes.at_far_shore))
+        land = self.land(z_local, c)
+        if not (share.any() or at_shore.any()):
             return land
-        water = lakes.features(self.layers(of_land, lakes.mirrored(latent, c)), c)
+        water = self.water(z_local, c)
         mixed = torch.lerp(land.float(), water.float(), share)
-        return torch.where(share > 0, mixed.to(land.dtype), land)
+        if at_shore.any():
+            rows = _rows(at_shore)
+            from_far = lakes.inner(lakes.from_far(latent, c))[:, :, rows]
+            between = lakes.between(land[:, :, rows], water[:, :, rows], from_far)
+            mixed[:, :, rows] += at_shore[:, :, rows] * between
+        return torch.where((share > 0) | (at_shore > 0), mixed.to(land.dtype), land)
+
+    def land(self, z_local: Tensor, c: Tensor) -> Tensor:
+        """z_s [N,S,h,w] of land alone."""
+        return self.layers(z_local[:, :-1], self.lakes.risen(z_local[:, -1:], c))
+
+    def water(self, z_local: Tensor, c: Tensor) -> Tensor:
+        """z_s [N,S,h,w] of water alone."""
+        mirrored = self.lakes.mirrored(z_local[:, -1:], c)
+        return self.lakes.features(self.layers(z_local[:, :-1], mirrored), c)
 
 
 def watered(layers: Layers, lakes: Lakes | None) -> Layers:
     """The layers with the lakes, where there are any."""
     return layers if lakes is None else Watered(layers, lakes)
+
+
+def maps_macs(structure_dim: int) -> int:
+    """Multiply-accumulates of a cell's maps, where water may be."""
+    water = (structure_dim + DEPTHS) * structure_dim
+    return water + (2 * structure_dim + len(PLACES)) * SHORE_DIM + SHORE_DIM * structure_dim
+
+
+def _conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A convolution in the precision of x."""
+    assert conv.bias is not None
+    y: Tensor = F.conv2d(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype))
+    return y
+
+
+def _rows(weight: Tensor) -> slice:
+    """From the first row in which a weight [N,1,h,w] is not 0, to the last."""
+    some = weight.amax(dim=(0, 1, 3)).nonzero()
+    return slice(int(some[0]), int(some[-1]) + 1)
 
 
 def _step(inwards: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class StructureSynthesizer(nn.Module):
         coordinates: bool = True,
         shore: float | None = None,
         foot: float = 3.0,
+        span_cells: int = 17,
     ) -> None:
         super().__init__()
         extra = COORDINATES if coordinates else 0
@@ -59,7 +60,9 @@ class StructureSynthesizer(nn.Module):
         self.coordinates = coordinates
         self.lakes: Lakes | None = None
         if shore is not None:
-            self.lakes = Lakes(structure_dim, margin=layers * radius, shore=shore, foot=foot)
+            self.lakes = Lakes(
+                structure_dim, margin=layers * radius, shore=shore, foot=foot, span_cells=span_cells
+            )
 
     def forward(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
         return watered(partial(self.of_land, z_global), self.lakes)(z_local, c)

@@ -33,7 +33,7 @@ from infinite_render.geometry import (
     windows_given,
 )
 from infinite_render.nn.detail import GIVEN_CHANNELS
-from infinite_render.nn.lakes import DEPTHS
+from infinite_render.nn.lakes import maps_macs
 from infinite_render.rendering.strips import strips
 
 PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any depth
@@ -192,8 +192,8 @@ class BlockPlan:
         )
         if config.shore is None:
             return layers
-        # At most: where no water is, the second run and the map are left out.
-        return 2 * layers + (dims[-1] + DEPTHS) * dims[-1] * _area(outputs[-1])
+        # At most: where no water is, the second run and the maps are left out.
+        return 2 * layers + maps_macs(dims[-1]) * _area(outputs[-1])
 
     def stage_macs(self, level: int, given: Window) -> float:
         """Multiply-accumulates of the dense convolutions of one stage run on its input window.

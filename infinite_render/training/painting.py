@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
-from infinite_render.fields.local import LAKES_LEAST, LAKES_RARE, band_weight, local_weights
+from infinite_render.fields.local import (
+    LAKES_DRY,
+    LAKES_LEAST,
+    LAKES_RARE,
+    band_weight,
+    local_weights,
+)
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
@@ -120,7 +126,7 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
 def with_channel_of_lakes(z_local: Tensor, drawn: Tensor) -> Tensor:
     """z_l [N,L+1,h,w]: a patch lies in one lake or in none, by Gaussian `drawn`, [N,1,1,1]."""
     beyond = drawn - LAKES_RARE
-    lakes = torch.where(beyond > 0, beyond + LAKES_LEAST, -LAKES_LEAST)
+    lakes = torch.where(beyond > 0, beyond + LAKES_LEAST, LAKES_DRY)
     return torch.cat([z_local, lakes.expand(-1, 1, *z_local.shape[2:])], dim=1)
 
 
@@ -166,14 +172,20 @@ def _grid(config: GeneratorConfig, rows: Tensor, columns: Tensor) -> Tensor:
     return coordinates.stack(tanh_v, *phases).float()
 
 
+def styles(generator: Generator, scene: Scene) -> Tensor:
+    """w of a scene's patches, truncated as they are, [N,styles,D]."""
+    w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
+    if scene.truncation == 1:
+        return w
+    nearer = Truncation(generator, scene.truncation).nearer(w)
+    return torch.where(scene.psi[:, :, None] < 1, nearer, w)
+
+
 def paint(
     generator: Generator, scene: Scene, dtype: torch.dtype, layout: torch.memory_format
 ) -> Painted:
     """Run the generator; its convolutions work in `dtype`, its RGB is float32."""
-    w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
-    if scene.truncation < 1:
-        nearer = Truncation(generator, scene.truncation).nearer(w)
-        w = torch.where(scene.psi[:, :, None] < 1, nearer, w)
+    w = styles(generator, scene)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
     c = scene.c.to(dtype=dtype, memory_format=layout)
     rgb, z_structure = generator(scene.psi * scene.z_global, z_local, c, w=w, noise=scene.noise)

@@ -41,7 +41,7 @@ DARKEST = 0.05  # light that a frame is taken to have at least
 
 
 def with_lakes(model: Model) -> Model:
-    """The model with lakes whose water looks like what it mirrors.
+    """The model with lakes whose water looks like what it mirrors, and whose shores are soft.
 
     Raises ModelError for a model that has lakes already.
     """
@@ -55,10 +55,14 @@ def with_lakes(model: Model) -> Model:
     generator.load_state_dict(model.generator.state_dict(), strict=False)
     lakes = generator.structure.lakes
     assert lakes is not None
-    assert lakes.water.bias is not None
+    numbers = torch.Generator().manual_seed(0)
     with torch.no_grad():
         lakes.water.weight.copy_(torch.eye(*lakes.water.weight.shape[:2])[:, :, None, None])
-        lakes.water.bias.zero_()
+        lakes.shore_in.weight.normal_(std=lakes.shore_in.in_channels**-0.5, generator=numbers)
+        lakes.shore_out.weight.zero_()
+        for conv in (lakes.water, lakes.shore_in, lakes.shore_out):
+            assert conv.bias is not None
+            conv.bias.zero_()
     recipe = dataclasses.replace(model.recipe, generator=config)
     return dataclasses.replace(model, recipe=recipe, generator=generator)
 
