@@ -127,6 +127,7 @@ def test_an_example_gives_a_model_lakes(tmp_path: Path) -> None:
         for part in ("water", "shore_in", "shore_out")
         for kind in ("weight", "bias")
     }
+    assert after["structure.lakes.shore_out.weight"].any()
 
 
 def test_no_example_is_forgotten() -> None:

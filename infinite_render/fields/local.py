@@ -79,7 +79,7 @@ class LocalLaw:
 LAKES_CELLS = 48  # from one node of lakes to the next
 LAKES_RARE = 0.8  # deviations above the mean from which a node is wet
 LAKES_LEAST = 1.1  # at a wet node, in the units of `nn.lakes`: to the picture's foot
-LAKES_DRY = -0.8  # at a dry one
+LAKES_DRY = -0.8  # at a dry one: so low that land does not rise
 LAKES_BAYS = (20, 0.3), (8, 0.12)  # cells from node to node, and deviation
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself

@@ -10,7 +10,7 @@ level: hills first, sky farther down. One linear map makes water's features of t
 within a cell, land and water are painted as haze: so at the far shore two layers add what makes the
 texture synthesizer paint an edge.
 Around a lake the land rises, that is, it is taken from deeper in the picture: else water would meet
-the sky wherever land is low. Where neither is, nothing changes, bit for bit.
+the sky wherever land is low. Where the latent is lower than that, nothing changes, bit for bit.
 Near shores are gradual: at steep ones the texture synthesizer paints fins.
 """
 
@@ -30,11 +30,11 @@ STEEPNESS = 6.0  # of shores, in shares of water for a depth of 1
 FAR, FAR_LESS, FAR_LEAST = 0.3, 0.25, 0.06  # far shore's depth: FAR - FAR_LESS latent, at least
 BELOW = 0.35  # what a latent beyond 1 counts for: below the band lakes end soon
 DEEPEST = 1.6  # depth at which water ends, however high the latent
-RISE, RISING = 0.6, (-0.6, -0.1)  # v that land is taken deeper by, and latents it comes between
+RISE, RISING = 0.6, (-0.6, -0.1)  # v by which land is taken deeper, and latents it sets in between
 COMPRESSION = 3.0  # of the mirror picture: water in a breeze mirrors what stands higher
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
 REACH = 2.5  # cells from the far shore at which it is not seen any more
-NARROW = 1.5  # cells from the far shore to the near one, up to which neither is told
+NARROW = 1.5  # cells from shore to shore, up to which a lake gets no edge; one wider, it gets all
 PLACES = (-2.0, -1.0, 0.0, 1.0, 2.0)  # cells from the far shore that are told apart
 SHORE_DIM = 192
 SCALE = 10.0  # of features, about
@@ -48,8 +48,11 @@ Layers = Callable[[Tensor, Tensor], Tensor]
 class Lakes(nn.Module):
     """What the structure synthesizer adds for water; `foot` is v where the band ends.
 
-    water                [S,S+2,1,1]: from mirrored features and depth to features of water
-    shore_in, shore_out  two layers: what lies between land and water at the far shore
+    water      [S,S+2,1,1]: from mirrored features and depth to features of water
+    shore_in   [192,2S+5,1,1]: from features of land and of water, and the place at the far shore
+    shore_out  [S,192,1,1]: to what is added to their mixture there; nothing before it has learnt
+
+    v goes from -foot to foot over `span_cells` rows of cells.
     """
 
     def __init__(
@@ -59,9 +62,11 @@ class Lakes(nn.Module):
         self.water = nn.Conv2d(structure_dim + DEPTHS, structure_dim, 1)
         self.shore_in = nn.Conv2d(2 * structure_dim + len(PLACES), SHORE_DIM, 1)
         self.shore_out = nn.Conv2d(SHORE_DIM, structure_dim, 1)
+        for parameter in self.shore_out.parameters():
+            nn.init.zeros_(parameter)
         self.margin = margin
         self.shore, self.foot = shore, foot
-        self.cell = 2 * foot / span_cells / (foot - shore)  # the depth of a cell
+        self.cell_depth = 2 * foot / span_cells / (foot - shore)
         deepest = (math.atanh(_MOST_TANH) - shore) / (foot - shore)  # that can be told
         self.deepest = min(DEEPEST, deepest - 1 / STEEPNESS)
 
@@ -72,8 +77,8 @@ class Lakes(nn.Module):
 
     def at_far_shore(self, latent: Tensor, c: Tensor) -> Tensor:
         """How much of each place is far shore, 0 .. 1, float32 [N,1,h,w]: none of narrow lakes."""
-        width = (self.near(latent) - self.far(latent)) / self.cell
-        away = self.from_far(latent, c).abs() / self.cell
+        width = (self.near(latent) - self.far(latent)) / self.cell_depth
+        away = self.from_far(latent, c).abs() / self.cell_depth
         return (REACH - away).clamp(0, 1) * (width - NARROW).clamp(0, 1)
 
     def from_far(self, latent: Tensor, c: Tensor) -> Tensor:
@@ -81,11 +86,11 @@ class Lakes(nn.Module):
         return self.depth(c) - self.far(latent)
 
     def far(self, latent: Tensor) -> Tensor:
-        """The depth at which the far shore lies, [N,1,h,w]."""
+        """The depth at which the far shore lies, float32, of the latent's shape."""
         return (FAR - FAR_LESS * latent.float()).clamp(min=FAR_LEAST)
 
     def near(self, latent: Tensor) -> Tensor:
-        """The depth at which the near shore lies, [N,1,h,w]."""
+        """The depth at which the near shore lies, float32, of the latent's shape."""
         latent = latent.float()
         return torch.minimum(latent, 1 + BELOW * (latent - 1))
 
@@ -94,7 +99,7 @@ class Lakes(nn.Module):
         return (_v(c) - self.shore) / (self.foot - self.shore)
 
     def risen(self, latent: Tensor, c: Tensor) -> Tensor:
-        """c with v' = v + RISE about lakes, [N,3,h,w]; c itself far from them."""
+        """c with v' = v + RISE about lakes, [N,3,h,w]; c itself where the latent is low."""
         first, last = RISING
         rise = RISE * ((latent.float() - first) / (last - first)).clamp(0, 1)
         tanh_v = torch.where(rise > 0, torch.tanh(_v(c) + rise), c[:, :1].float())
@@ -116,12 +121,22 @@ class Lakes(nn.Module):
         return _conv(torch.cat([mirrored, depth, depth * depth], dim=1), self.water)
 
     def between(self, land: Tensor, water: Tensor, from_far: Tensor) -> Tensor:
-        """What makes an edge of land's features and water's at the far shore, float32 [N,S,h,w]."""
+        """What makes an edge of land's features and water's at the far shore, float32 [N,S,h,w].
+
+        land, water [N,S,h,w]; from_far [N,1,h,w], in depth.
+        """
         places = torch.tensor(PLACES, device=land.device)[:, None, None]
-        place = (1 - (from_far / self.cell - places).abs()).clamp(min=0)
+        place = (1 - (from_far / self.cell_depth - places).abs()).clamp(min=0)
         x = torch.cat([land / SCALE, water / SCALE, place.to(land.dtype)], dim=1)
         x = F.leaky_relu(_conv(x, self.shore_in), SLOPE)
         return SCALE * _conv(x, self.shore_out).float()
+
+    def shore_rows(self, c: Tensor) -> slice:
+        """The rows of z_s in which a far shore is seen, wherever it lies: the latent has no say."""
+        depth, reach = self.inner(self.depth(c)), REACH * self.cell_depth
+        seen = (depth > FAR_LEAST - reach) & (depth < FAR + reach)
+        rows = seen.amax(dim=(0, 1, 3)).nonzero().flatten().tolist()
+        return slice(rows[0], rows[-1] + 1) if rows else slice(0)
 
     def inner(self, values: Tensor) -> Tensor:
         """Values without the margin that the layers take."""
@@ -140,19 +155,27 @@ class Watered:
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
         """z_s [N,S,h,w] with water."""
-        lakes, latent = self.lakes, z_local[:, -1:]
-        share, at_shore = (lakes.inner(f(latent, c)) for f in (lakes.share, lakes.at_far_shore))
+        share, at_shore = self.weights(z_local, c)
         land = self.land(z_local, c)
-        if not (share.any() or at_shore.any()):
+        if not ((share > 0) | (at_shore > 0)).any():
             return land
-        water = self.water(z_local, c)
+        return self.mixed(land, self.water(z_local, c), z_local, c)
+
+    def mixed(self, land: Tensor, water: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
+        """z_s of land and of water as one, [N,S,h,w] each."""
+        share, at_shore = self.weights(z_local, c)
         mixed = torch.lerp(land.float(), water.float(), share)
+        rows = self.lakes.shore_rows(c)
         if at_shore.any():
-            rows = _rows(at_shore)
-            from_far = lakes.inner(lakes.from_far(latent, c))[:, :, rows]
-            between = lakes.between(land[:, :, rows], water[:, :, rows], from_far)
+            from_far = self.lakes.inner(self.lakes.from_far(z_local[:, -1:], c))
+            between = self.lakes.between(*(x[:, :, rows] for x in (land, water, from_far)))
             mixed[:, :, rows] += at_shore[:, :, rows] * between
         return torch.where((share > 0) | (at_shore > 0), mixed.to(land.dtype), land)
+
+    def weights(self, z_local: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """How much of each place is water, and how much far shore, float32 [N,1,h,w]."""
+        lakes, latent = self.lakes, z_local[:, -1:]
+        return lakes.inner(lakes.share(latent, c)), lakes.inner(lakes.at_far_shore(latent, c))
 
     def land(self, z_local: Tensor, c: Tensor) -> Tensor:
         """z_s [N,S,h,w] of land alone."""
@@ -180,12 +203,6 @@ def _conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
     assert conv.bias is not None
     y: Tensor = F.conv2d(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype))
     return y
-
-
-def _rows(weight: Tensor) -> slice:
-    """From the first row in which a weight [N,1,h,w] is not 0, to the last."""
-    some = weight.amax(dim=(0, 1, 3)).nonzero()
-    return slice(int(some[0]), int(some[-1]) + 1)
 
 
 def _step(inwards: Tensor) -> Tensor:

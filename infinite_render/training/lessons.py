@@ -9,7 +9,7 @@ Hinton et al., 2015). The texture synthesizer stays as it is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +97,20 @@ def learner(module: nn.Module, steps: int, most: float) -> tuple[Adam, LambdaLR]
     )
 
 
+def lesson(
+    module: nn.Module, steps: int, most: float, loss_of: Callable[[int], Tensor]
+) -> Iterator[float]:
+    """Let a module alone learn, in place, at rates up to `most`; yields the loss of each step."""
+    adam, rate = learner(module, steps, most)
+    for step in range(steps):
+        loss = loss_of(step)
+        adam.zero_grad()
+        torch.autograd.backward(loss)
+        adam.step()
+        rate.step()
+        yield loss.item()
+
+
 def teach(
     generator: Generator,
     recipe: TrainRecipe,
@@ -111,8 +125,8 @@ def teach(
     draw = np.random.default_rng(recipe.seed)
     groups = [[f for f in frames if f.mended.any()], [f for f in frames if not f.mended.any()]]
     generator.requires_grad_(False)
-    adam, rate = learner(generator.structure.layers, steps, RATE)  # lakes stay where they lie
-    for _ in range(steps):
+
+    def loss_of(_step: int) -> Tensor:
         chosen = [g[i] for g in groups if g for i in draw.integers(0, len(g), BATCH // 2)]
         scene = joined([scene_of(recipe, f.images, [f.row]) for f in chosen])
         target = torch.from_numpy(np.stack([f.rgb for f in chosen])).permute(0, 3, 1, 2) / 127.5 - 1
@@ -121,9 +135,6 @@ def teach(
         away = rgb.clamp(-1.05, 1.05) - target
         blurred = F.avg_pool2d(away * (1 - gone), 9, 4).abs().mean()
         weight = 1 + (MENDED_WEIGHT - 1) * gone
-        loss = (weight * away.abs()).mean() + BLURRED_WEIGHT * blurred
-        adam.zero_grad()
-        torch.autograd.backward(loss)
-        adam.step()
-        rate.step()
-        yield loss.item()
+        return (weight * away.abs()).mean() + BLURRED_WEIGHT * blurred
+
+    yield from lesson(generator.structure.layers, steps, RATE, loss_of)  # lakes stay as they are

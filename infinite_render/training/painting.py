@@ -172,7 +172,7 @@ def _grid(config: GeneratorConfig, rows: Tensor, columns: Tensor) -> Tensor:
     return coordinates.stack(tanh_v, *phases).float()
 
 
-def styles(generator: Generator, scene: Scene) -> Tensor:
+def styles_of(generator: Generator, scene: Scene) -> Tensor:
     """w of a scene's patches, truncated as they are, [N,styles,D]."""
     w = generator.mixed_style(scene.z_global, scene.z_second, scene.crossover)
     if scene.truncation == 1:
@@ -185,7 +185,7 @@ def paint(
     generator: Generator, scene: Scene, dtype: torch.dtype, layout: torch.memory_format
 ) -> Painted:
     """Run the generator; its convolutions work in `dtype`, its RGB is float32."""
-    w = styles(generator, scene)
+    w = styles_of(generator, scene)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
     c = scene.c.to(dtype=dtype, memory_format=layout)
     rgb, z_structure = generator(scene.psi * scene.z_global, z_local, c, w=w, noise=scene.noise)

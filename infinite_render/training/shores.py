@@ -14,23 +14,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from infinite_render.config import GeneratorConfig
 from infinite_render.models import Model
 from infinite_render.nn.generator import Generator
 from infinite_render.nn.lakes import Lakes, Watered
 from infinite_render.training.draws import GENERATOR, Draws
-from infinite_render.training.lessons import frames_recipe, learner
-from infinite_render.training.painting import Scene, styles
+from infinite_render.training.lessons import frames_recipe, lesson
+from infinite_render.training.painting import Scene, styles_of
 from infinite_render.training.recipes import TrainRecipe
 from infinite_render.training.waters import BATCH, draw_wet, shore_row_px
 
 RATE = 0.001
-LATENTS = 0.6, 1.4  # of every second frame, whose far shores lie deeper; the others are flooded
+LATENTS = 0.6, 1.4  # of every second frame, whose far shores lie as deep or deeper
 SEEN_PX = 15  # above and below the shore
-ALONG_PX, TONE_PX, SHARP = 15, 5, 0.1  # means along the shore, over squares, and weight of pixels
+ALONG_PX = 15  # of means along the shore
+TONE_PX, TONE_WEIGHT = 5, 0.5  # of means over squares
+PIXEL_WEIGHT = 0.1
 
 
 def draw_shores(recipe: TrainRecipe, images: int) -> Scene:
-    """Wet frames as `draw_wet` draws them, half of them with far shores as wide lakes have."""
+    """Wet frames as `draw_wet` draws them, every second one a lake of a width of its own."""
     scene = draw_wet(recipe, images)
     least, most = LATENTS
     part = Draws(recipe.seed, images, GENERATOR, rows=range(BATCH), batch=BATCH).uniform(1, 1, 1)
@@ -44,31 +47,32 @@ def teach_shores(model: Model, steps: int, seed: int, dtype: torch.dtype) -> Ite
     generator = model.generator.requires_grad_(False)
     lakes = generator.structure.lakes
     assert lakes is not None
-    learning = nn.ModuleList([lakes.shore_in, lakes.shore_out])
-    adam, rate = learner(learning, steps, RATE)
-    px_per_depth = recipe.generator.stride / lakes.cell
-    for step in range(steps):
+
+    def loss_of(step: int) -> Tensor:
         scene = draw_shores(recipe, step * BATCH)
         structure, texture = synthesizers(generator, lakes, scene, dtype)
+        inputs = scene.z_local, scene.c
         with torch.no_grad():
-            land = texture(structure.land(scene.z_local, scene.c))
-            water = texture(structure.water(scene.z_local, scene.c))
-        rgb = texture(structure(scene.z_local, scene.c))
-        far = lakes.far(scene.z_local[:, -1, 0, 0])
-        far_px = shore_row_px(recipe.generator) + px_per_depth * far
-        loss = away_from_edge(rgb, land, water, far_px)
-        adam.zero_grad()
-        torch.autograd.backward(loss)
-        adam.step()
-        rate.step()
-        yield loss.item()
+            land, water = structure.land(*inputs), structure.water(*inputs)
+            rgb_of_land, rgb_of_water = texture(land), texture(water)
+        rgb = texture(structure.mixed(land, water, *inputs))
+        far_px = far_row_px(recipe.generator, lakes, scene.z_local[:, -1, 0, 0])
+        return away_from_edge(rgb, rgb_of_land, rgb_of_water, far_px)
+
+    learning = nn.ModuleList([lakes.shore_in, lakes.shore_out])
+    yield from lesson(learning, steps, RATE, loss_of)
+
+
+def far_row_px(config: GeneratorConfig, lakes: Lakes, latent: Tensor) -> Tensor:
+    """The row of a frame at which the far shore lies, of the latent's shape."""
+    return shore_row_px(config) + config.stride / lakes.cell_depth * lakes.far(latent)
 
 
 def synthesizers(
     generator: Generator, lakes: Lakes, scene: Scene, dtype: torch.dtype
 ) -> tuple[Watered, Callable[[Tensor], Tensor]]:
     """(z_l, c) -> z_s and z_s -> RGB with the styles and noise of a scene."""
-    w, z_global = styles(generator, scene), scene.psi * scene.z_global
+    w, z_global = styles_of(generator, scene), scene.psi * scene.z_global
 
     def layers(z_local: Tensor, c: Tensor) -> Tensor:
         return generator.structure.of_land(z_global, z_local.to(dtype), c.to(dtype))
@@ -92,7 +96,7 @@ def away_from_edge(rgb: Tensor, land: Tensor, water: Tensor, far_px: Tensor) -> 
     away = (rgb - wanted) * seen
     means = (
         F.avg_pool2d(away, (1, ALONG_PX), 1).abs().mean()
-        + F.avg_pool2d(away, TONE_PX, 1).abs().mean() / 2
-        + SHARP * away.abs().mean()
+        + TONE_WEIGHT * F.avg_pool2d(away, TONE_PX, 1).abs().mean()
+        + PIXEL_WEIGHT * away.abs().mean()
     )
     return means / seen.mean()

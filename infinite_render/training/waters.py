@@ -24,7 +24,7 @@ from infinite_render.nn import coordinates
 from infinite_render.nn.generator import build_generator
 from infinite_render.nn.lakes import COMPRESSION
 from infinite_render.training.draws import GENERATOR, Draws
-from infinite_render.training.lessons import frames_recipe, learner
+from infinite_render.training.lessons import frames_recipe, lesson
 from infinite_render.training.painting import Scene, draw_scene, paint
 from infinite_render.training.recipes import TrainRecipe
 
@@ -59,8 +59,7 @@ def with_lakes(model: Model) -> Model:
     with torch.no_grad():
         lakes.water.weight.copy_(torch.eye(*lakes.water.weight.shape[:2])[:, :, None, None])
         lakes.shore_in.weight.normal_(std=lakes.shore_in.in_channels**-0.5, generator=numbers)
-        lakes.shore_out.weight.zero_()
-        for conv in (lakes.water, lakes.shore_in, lakes.shore_out):
+        for conv in (lakes.water, lakes.shore_in):
             assert conv.bias is not None
             conv.bias.zero_()
     recipe = dataclasses.replace(model.recipe, generator=config)
@@ -81,7 +80,8 @@ def flooded(rgb: Tensor, shore_px: float) -> Tensor:
 
 def shore_row_px(config: GeneratorConfig) -> float:
     """The row of a frame at which lakes begin, in a generator of whole frames."""
-    row = coordinates.row_of(SHORE, cut=config.cut, span_cells=config.span_cells)
+    assert config.shore is not None
+    row = coordinates.row_of(config.shore, cut=config.cut, span_cells=config.span_cells)
     centre_px = 0.5  # of cell 0
     return config.stride * row + centre_px - first_px_of_cell(0, config.blocks)
 
@@ -114,10 +114,10 @@ def teach_water(
     lakes = model.generator.structure.lakes
     assert lakes is not None
     model.generator.requires_grad_(False)
-    adam, rate = learner(lakes.water, steps, RATE)
     shore_px = shore_row_px(recipe.generator)
     first_px = round(shore_px + SHORE_CELLS * recipe.generator.stride)
-    for step in range(steps):
+
+    def loss_of(step: int) -> Tensor:
         scene = draw_wet(recipe, step * BATCH)
         of_land = dataclasses.replace(scene, z_local=scene.z_local[:, :-1])
         with torch.no_grad():
@@ -125,12 +125,9 @@ def teach_water(
         wet = _light(paint(model.generator, scene, dtype, torch.channels_last).rgb)
         wanted = flooded(land.clamp(0, 1), shore_px)[:, :, first_px:]
         away = F.avg_pool2d(wet[:, :, first_px:] - wanted, TONE_PX, 1).abs()
-        loss = (away.mean(dim=(1, 2, 3)) / (wanted.mean(dim=(1, 2, 3)) + DARKEST)).mean()
-        adam.zero_grad()
-        torch.autograd.backward(loss)
-        adam.step()
-        rate.step()
-        yield loss.item()
+        return (away.mean(dim=(1, 2, 3)) / (wanted.mean(dim=(1, 2, 3)) + DARKEST)).mean()
+
+    yield from lesson(lakes.water, steps, RATE, loss_of)
 
 
 def _light(rgb: Tensor) -> Tensor:
