@@ -101,6 +101,7 @@ def test_a_lesson_paints_what_a_patch_is_painted_as() -> None:
     z_local, c = scene.z_local, scene.c
     land, water = structure.land(z_local, c), structure.water(z_local, c)
     with torch.no_grad():
-        rgb = texture(structure.mixed(land, water, z_local, c))
+        weights = structure.weights(z_local, c)
+        rgb = texture(structure.mixed(land, water, weights, z_local, c))
         expected = paint(model.generator, scene, torch.float32, torch.channels_last).rgb
     torch.testing.assert_close(rgb, expected, atol=1e-4, rtol=1e-4)

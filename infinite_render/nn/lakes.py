@@ -44,6 +44,9 @@ _MOST_TANH = 0.999999
 Layers = Callable[[Tensor, Tensor], Tensor]
 """(z_l, c) -> z_s: the structure synthesizer's layers, however they are run."""
 
+Weights = tuple[Tensor, Tensor]
+"""Of water and of far shore, 0 .. 1, float32 [N,1,h,w] each."""
+
 
 class Lakes(nn.Module):
     """What the structure synthesizer adds for water; `foot` is v where the band ends.
@@ -155,25 +158,27 @@ class Watered:
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
         """z_s [N,S,h,w] with water."""
-        share, at_shore = self.weights(z_local, c)
+        share, at_shore = weights = self.weights(z_local, c)
         land = self.land(z_local, c)
         if not ((share > 0) | (at_shore > 0)).any():
             return land
-        return self.mixed(land, self.water(z_local, c), z_local, c)
+        return self.mixed(land, self.water(z_local, c), weights, z_local, c)
 
-    def mixed(self, land: Tensor, water: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
+    def mixed(
+        self, land: Tensor, water: Tensor, weights: Weights, z_local: Tensor, c: Tensor
+    ) -> Tensor:
         """z_s of land and of water as one, [N,S,h,w] each."""
-        share, at_shore = self.weights(z_local, c)
+        share, at_shore = weights
         mixed = torch.lerp(land.float(), water.float(), share)
-        rows = self.lakes.shore_rows(c)
         if at_shore.any():
+            rows = self.lakes.shore_rows(c)
             from_far = self.lakes.inner(self.lakes.from_far(z_local[:, -1:], c))
             between = self.lakes.between(*(x[:, :, rows] for x in (land, water, from_far)))
             mixed[:, :, rows] += at_shore[:, :, rows] * between
         return torch.where((share > 0) | (at_shore > 0), mixed.to(land.dtype), land)
 
-    def weights(self, z_local: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """How much of each place is water, and how much far shore, float32 [N,1,h,w]."""
+    def weights(self, z_local: Tensor, c: Tensor) -> Weights:
+        """How much of each place is water, and how much far shore."""
         lakes, latent = self.lakes, z_local[:, -1:]
         return lakes.inner(lakes.share(latent, c)), lakes.inner(lakes.at_far_shore(latent, c))
 

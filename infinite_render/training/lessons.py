@@ -88,20 +88,16 @@ def painted_frames(model: Model, recipe: TrainRecipe, images: int) -> list[Frame
     return frames
 
 
-def learner(module: nn.Module, steps: int, most: float) -> tuple[Adam, LambdaLR]:
-    """What lets a module alone learn in so many steps: the rate rises to `most`, and falls to 0."""
-    warm = max(1, min(20, steps // 5))
-    adam = Adam(module.requires_grad_(True).parameters(), lr=most, betas=(0.9, 0.99))
-    return adam, LambdaLR(
-        adam, lambda n: min(1.0, (n + 1) / warm) * (1 + np.cos(np.pi * n / steps)) / 2
-    )
-
-
 def lesson(
     module: nn.Module, steps: int, most: float, loss_of: Callable[[int], Tensor]
 ) -> Iterator[float]:
-    """Let a module alone learn, in place, at rates up to `most`; yields the loss of each step."""
-    adam, rate = learner(module, steps, most)
+    """Let a module alone learn, in place; yields the loss of each step.
+
+    The rate rises to `most`, and falls to 0.
+    """
+    warm = max(1, min(20, steps // 5))
+    adam = Adam(module.requires_grad_(True).parameters(), lr=most, betas=(0.9, 0.99))
+    rate = LambdaLR(adam, lambda n: min(1.0, (n + 1) / warm) * (1 + np.cos(np.pi * n / steps)) / 2)
     for step in range(steps):
         loss = loss_of(step)
         adam.zero_grad()

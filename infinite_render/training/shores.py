@@ -33,7 +33,10 @@ PIXEL_WEIGHT = 0.1
 
 
 def draw_shores(recipe: TrainRecipe, images: int) -> Scene:
-    """Wet frames as `draw_wet` draws them, every second one a lake of a width of its own."""
+    """Wet frames as `draw_wet` draws them, every second one a lake of a width of its own.
+
+    Widths come of the numbers that the scene's draw began with, too; those went to other frames.
+    """
     scene = draw_wet(recipe, images)
     least, most = LATENTS
     part = Draws(recipe.seed, images, GENERATOR, rows=range(BATCH), batch=BATCH).uniform(1, 1, 1)
@@ -55,7 +58,7 @@ def teach_shores(model: Model, steps: int, seed: int, dtype: torch.dtype) -> Ite
         with torch.no_grad():
             land, water = structure.land(*inputs), structure.water(*inputs)
             rgb_of_land, rgb_of_water = texture(land), texture(water)
-        rgb = texture(structure.mixed(land, water, *inputs))
+        rgb = texture(structure.mixed(land, water, structure.weights(*inputs), *inputs))
         far_px = far_row_px(recipe.generator, lakes, scene.z_local[:, -1, 0, 0])
         return away_from_edge(rgb, rgb_of_land, rgb_of_water, far_px)
 
