@@ -66,11 +66,14 @@ class GeneratorConfig:
         if self.structure_layers < 0 or self.structure_radius < 0:
             raise RecipeError("structure_layers and structure_radius must be 0 or more")
         if self.shore is not None and not (
-            -self.cut < self.shore < self.cut and self.structure_margin_cells and self.coordinates
+            -self.cut < self.shore < self.cut
+            and self.structure_margin_cells
+            and self.coordinates
+            and not self.padding
         ):
             raise RecipeError(
                 f"shore = {self.shore} must lie between -cut and cut, here {self.cut}, and lakes "
-                "need a structure synthesizer that sees the coordinates"
+                "need a structure synthesizer that sees the coordinates, and no padding"
             )
         if self.structure_layers == 0 and self.structure_dim != self.local_dim:
             raise RecipeError("without structure layers, structure_dim must equal local_dim")

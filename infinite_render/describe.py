@@ -68,7 +68,7 @@ def describe_model(model: Model) -> tuple[str, Rows]:
         ("training patch", f"{generator.patch_px} px, {generator.patch_cells} cells"),
         ("a cell of latents", f"{generator.stride} px"),
         *_drift_row(generator),
-        *_lakes_row(generator),
+        *_lakes_row(recipe),
         ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
         ("texture", f"{' '.join(map(str, generator.texture_dims))} channels"),
         ("cells, blocks", f"{recipe.render.cell_px} px, {recipe.render.block_px} px"),
@@ -94,16 +94,17 @@ def _depth_row(recipe: ModelRecipe, depth: int) -> tuple[str, object]:
     )
 
 
-def _lakes_row(generator: GeneratorConfig) -> Rows:
+def _lakes_row(recipe: ModelRecipe) -> Rows:
+    generator = recipe.generator
     if generator.shore is None:
         return []
     row = row_of(generator.shore, cut=generator.cut, span_cells=generator.span_cells)
-    return [
-        (
-            "lakes",
-            f"they mirror what stands above row {generator.stride * row:.0f} px, where they begin",
-        )
-    ]
+    more = BlockPlan(generator, recipe.render).water_macs_per_px / 1e3
+    text = (
+        f"they mirror what stands above row {generator.stride * row:.0f} px, where they begin; "
+        f"at most {more:.1f} kMAC a pixel more at depth 0"
+    )
+    return [("lakes", text)]
 
 
 def _drift_row(generator: GeneratorConfig) -> Rows:

@@ -66,7 +66,7 @@ class Stream(IntEnum):
     LOCAL     1            local latents, on the lattice of cells
     STYLE     2            styles that have a place: anchors and regions, at their own index
     DRIFT     3            the part of local latents that drifts, at its nodes
-    LAKES     4            where lakes lie, at nodes of their own, along x alone
+    LAKES     4            where lakes lie and have bays, at nodes of each scale
     TEXTURE   16 .. 63     a texture layer's noise, on its own lattice: `texture_stream(layer)`
     DETAIL    64 .. 1023   the detail ladder's noise: `detail_stream(step, layer)`
     FREE      1024 ..      left to experiments and to what is yet to come

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from small_models import random_model
 
 from infinite_render.errors import ModelError
+from infinite_render.nn import coordinates
+from infinite_render.nn.lakes import COMPRESSION
 from infinite_render.training import waters
 from infinite_render.training.lessons import frames_recipe
+from infinite_render.training.painting import paint
 from infinite_render.training.waters import (
     SHORE,
-    draw_wet,
+    draw_inside,
     flooded,
+    paint_water,
     shore_row_px,
     teach_water,
     with_lakes,
@@ -34,10 +40,11 @@ def test_water_mirrors_the_hill_and_then_the_sky() -> None:
     wet = flooded(rgb, 60.0)[0]
     assert wet[:, :60].equal(rgb[0, :, :60])
     grey = wet.mean(dim=0)
-    hill = grey[60:66, 22:38]  # a third as high as the hill
+    rows = int(20 / COMPRESSION)  # lower than the hill
+    hill = grey[60 : 60 + rows, 22:38]
     assert (hill < 0.25).all()
-    assert (grey[60:66, :18] > hill.max() + 0.1).all()
-    assert (grey[68:, 22:38] > hill.max() + 0.1).all()  # the sky's farther down
+    assert (grey[60 : 60 + rows, :18] > hill.max() + 0.1).all()
+    assert (grey[62 + rows :, 22:38] > hill.max() + 0.1).all()  # the sky's farther down
     assert (wet[2, 62:] > wet[0, 62:]).all()
     assert grey[60:].max() < grey[:40].min()  # darker than the sky
 
@@ -45,21 +52,30 @@ def test_water_mirrors_the_hill_and_then_the_sky() -> None:
 def test_shores_are_where_the_coordinate_says() -> None:
     recipe = frames_recipe(with_lakes(random_model()), seed=0)
     margin = recipe.generator.structure_margin_cells
-    v = torch.atanh(draw_wet(recipe, 0).c[0, 0, :, 0].double()).numpy()
+    v = torch.atanh(draw_inside(recipe, 0).c[0, 0, :, 0].double()).numpy()
     cell = np.interp(SHORE, v, np.arange(len(v))) - margin
     # The px painted from a cell alone lie about 8 cell + 0.5, the first one painted is 14.
     assert abs(shore_row_px(recipe.generator) - (8 * cell + 0.5 - 14)) < 0.05
 
 
-def test_all_below_the_shore_is_wet_in_what_is_learnt_from() -> None:
-    model = with_lakes(random_model())
-    scene = draw_wet(frames_recipe(model, seed=0), 0)
+def test_frames_to_learn_from_lie_in_the_band_and_have_no_lake() -> None:
+    recipe = frames_recipe(with_lakes(random_model()), seed=0)
+    scene = draw_inside(recipe, 0)
+    assert scene.z_local.shape[1] == recipe.generator.local_dim
+    rows = torch.arange(scene.c.shape[2]) - recipe.generator.structure_margin_cells
+    sizes = {"cut": recipe.generator.cut, "span_cells": recipe.generator.span_cells}
+    whole = coordinates.vertical(rows.double(), **sizes)
+    torch.testing.assert_close(scene.c[:, 0, :, 0].double(), whole.expand(len(scene.c), -1))
+
+
+def test_water_is_painted_from_what_lies_above_the_shore() -> None:
+    model = with_lakes(random_model())  # its water is what it mirrors
+    scene = draw_inside(frames_recipe(model, seed=0), 0)
     lakes = model.generator.structure.lakes
     assert lakes is not None
-    share = lakes.share(scene.z_local[:, -1:], scene.c)
-    below = lakes.depth(scene.c) > 0.15
-    assert below.any()
-    assert (share[below] == 1).all()
+    flipped = dataclasses.replace(scene, c=lakes.mirrored(scene.c))
+    expected = paint(random_model().generator, flipped, torch.float32, torch.channels_last).rgb
+    torch.testing.assert_close(paint_water(model.generator, scene, torch.float32), expected)
 
 
 def test_lakes_are_given_once() -> None:

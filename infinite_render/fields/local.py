@@ -11,8 +11,9 @@ Out of the band of rows that training showed they do so most: towards its edges 
 taken nearer to their mean, by psi^2 in the sky and by psi^4 in the ground, so that these go on
 calmly. By psi^2 the ground kept clumps of shrubs that came again, and level bands (`band_weights`).
 
-Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, along the canvas and not
-down it, and no truncation takes from it.
+Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, and no truncation takes
+from it. Whether land is wet or dry changes along the canvas alone; bays, points and islands come of
+smaller scales, flatter than they are wide, for water is seen from the side.
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 Number = TypeVar("Number", float, "Tensor")
 Shaped = Callable[[Array], Array]  # values of nodes, from Gaussian ones
+Nodes = Callable[[Window, int | None], Array]  # of a window of nodes, so many of them around
 Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share
 
 
@@ -76,11 +79,12 @@ class LocalLaw:
         return replace(self, wrap_cells=period_cells)
 
 
-LAKES_CELLS = 48  # from one node of lakes to the next
+LAKES_CELLS = 64  # from one node of lakes to the next
 LAKES_RARE = 0.8  # deviations above the mean from which a node is wet
-LAKES_LEAST = 1.1  # at a wet node, in the units of `nn.lakes`: to the picture's foot
-LAKES_DRY = -0.8  # at a dry one: so low that land does not rise
-LAKES_BAYS = (20, 0.3), (8, 0.12)  # cells from node to node, and deviation
+LAKES_LEAST = 1.4  # at a wet node, in the units of `nn.lakes`: to the picture's foot
+LAKES_DRY = -1.3  # at a dry one: so low that land does not rise
+LAKES_BAYS = (24, 16, 0.4), (9, 5, 0.2), (4, 2, 0.1), (2, 1, 0.04)
+"""Cells from node to node along the canvas and down it, and deviation."""
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself
 
@@ -103,7 +107,9 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
     of_own, of_drift = local_weights(law.psi, law.drift)
     z_local *= np.float32(of_own)
     if law.drift > 0:
-        _add_drift(z_local, seed, Stream.DRIFT, window_cell, law, _times(of_drift))
+        nodes = partial(_nodes, seed, Stream.DRIFT, slice(0, dim), _times(of_drift))
+        scale = law.drift_cells, law.drift_cells
+        _add_drift(z_local, nodes, window_cell, scale, law.wrap_cells)
     if law.psi != 1 and law.band_cells is not None:
         z_local *= band_weights(window_cell.y_span, law.psi, law.band_cells)[:, None]
     return z_local
@@ -134,14 +140,23 @@ def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Value
 
 
 def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
-    """The channel of lakes, [1,h,w], the same in every row."""
-    bays = [(cells, _times(deviation)) for cells, deviation in LAKES_BAYS]
-    latent = np.zeros((1, 1, window_cell.width), np.float32)
-    for i, (cells, shaped) in enumerate([(LAKES_CELLS, _wet_or_dry), *bays]):
-        row = window_cell._replace(y=2 * i * cells, height=1)  # on a row of nodes of its own
-        scale = replace(law, drift_cells=cells)
-        _add_drift(latent, seed, Stream.LAKES, row, scale, shaped)
-    return latent.repeat(window_cell.height, axis=1)
+    """The channel of lakes, [1,h,w]: land wet or dry, the same in every row, and bays."""
+    along = np.zeros((1, 1, window_cell.width), np.float32)
+    row, scale = window_cell._replace(y=0, height=1), (LAKES_CELLS, 1)
+    nodes = partial(_nodes, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
+    _add_drift(along, nodes, row, scale, law.wrap_cells)
+    latent = along.repeat(window_cell.height, axis=1)
+    for i, (across, down, deviation) in enumerate(LAKES_BAYS, 1):
+        nodes = partial(_nodes, seed, Stream.LAKES, slice(i, i + 1), _times(deviation))
+        _add_drift(latent, nodes, window_cell, (across, down), law.wrap_cells)
+    return latent
+
+
+def _nodes(
+    seed: int, stream: Stream, channels: slice, shaped: Shaped, window: Window, around: int | None
+) -> Array:
+    """Channels of a stream over a window of nodes, `around` of them on a cylinder, as shaped."""
+    return shaped(normal(seed, stream, *window, channels.stop, period_x=around)[channels])
 
 
 def _times(weight: float) -> Shaped:
@@ -156,23 +171,23 @@ def _wet_or_dry(nodes: Array) -> Array:
 
 def _add_drift(
     z_local: Array,
-    seed: int,
-    stream: Stream,
+    nodes: Nodes,
     window_cell: Window,
-    law: LocalLaw,
-    shaped: Shaped,
+    scale: tuple[int, int],
+    wrap_cells: int | None,
 ) -> None:
-    """Add b in place: at every place that of the four nodes around it, as `shaped` makes them."""
-    wrap = law.wrap_cells
-    around = None if wrap is None else max(1, round(wrap / law.drift_cells))
-    (up, upper), (down, lower) = _between(window_cell.y_span, law.drift_cells, 1)
-    (left, before), (right, after) = _between(
-        window_cell.x_span, wrap or law.drift_cells, around or 1
-    )
+    """Add in place, at every place, what goes over smoothly between the four nodes around it.
+
+    `scale` is in cells from node to node, along a canvas and down it.
+    """
+    across, down_cells = scale
+    around = None if wrap_cells is None else max(1, round(wrap_cells / across))
+    (up, upper), (down, lower) = _between(window_cell.y_span, down_cells, 1)
+    (left, before), (right, after) = _between(window_cell.x_span, wrap_cells or across, around or 1)
     y, x = int(up[0]), int(left[0])
     height, width = int(down[-1]) - y + 1, int(right[-1]) - x + 1
-    nodes = shaped(normal(seed, stream, y, x, height, width, len(z_local), period_x=around))
-    lines: Array = nodes[:, up - y] * upper[:, None] + nodes[:, down - y] * lower[:, None]
+    values = nodes(Window(y, x, height, width), around)
+    lines: Array = values[:, up - y] * upper[:, None] + values[:, down - y] * lower[:, None]
     for column, share in ((left, before), (right, after)):
         part = np.repeat(lines, np.bincount(column - x, minlength=width), axis=2)
         part *= share

@@ -1,14 +1,20 @@
-"""The generator G = texture(structure(z_l, c; z_g); w), and its one builder."""
+"""The generator G = texture(structure(z_l, c; z_g); w), and its one builder.
+
+With lakes (`nn.lakes`) there are two of these pictures, of land and of water, laid together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infinite_render.config import GeneratorConfig
+from infinite_render.geometry import Window, texture_stage, windows_given
 from infinite_render.nn.structure import StructureSynthesizer
+from infinite_render.nn.surface import Surface, laid_over, surface_of
 from infinite_render.nn.texture import TextureSynthesizer
 
 
@@ -47,13 +53,50 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Paint a patch.
 
-        z_global [N,D]; z_local [N,L,h+2m,w+2m]; c [N,3,h+2m,w+2m]; w [N,styles,D], by default the
-        mapped z_global; noise one [N,1,H_i,W_i] per texture convolution, by default drawn.
-        Returns RGB [N,3,H,W] float32, about [-1, 1], and z_s [N,S,h,w].
+        z_global [N,D]; z_local [N,L,h+2m,w+2m], with lakes L + 1; c [N,3,h+2m,w+2m]; w
+        [N,styles,D], by default the mapped z_global; noise one [N,1,H_i,W_i] per texture
+        convolution, by default drawn.
+        Returns RGB [N,3,H,W] float32, about [-1, 1], and z_s [N,S,h,w], of land.
         """
-        z_structure = self.structure(z_global, z_local, c)
         w = self.style(z_global) if w is None else w
-        return self.texture(z_structure, w, noise), z_structure
+        lakes = self.structure.lakes
+        if lakes is None:
+            z_structure = self.structure(z_global, z_local, c)
+            return self.texture(z_structure, w, noise), z_structure
+        of_land, latent = z_local[:, :-1], z_local[:, -1:]
+        z_structure = self.structure(z_global, of_land, lakes.risen(latent, c))
+        noise = self._drawn_noise(z_structure) if noise is None else noise
+        rgb = self.texture(z_structure, w, noise)
+        surface = self._surface(lakes.inner(lakes.inside(latent, c)), noise)
+        if surface.share.any():
+            water = self.texture(self.structure.of_water(z_global, of_land, c), w, noise)
+            rgb = laid_over(rgb, water, surface)
+        return rgb, z_structure
+
+    def _lattices(self, height: int, width: int) -> list[Window]:
+        """Windows of what each texture convolution paints from cells 0 .. height - 1 and so on."""
+        stage = texture_stage(len(self.texture.blocks))
+        return windows_given(stage, Window(0, 0, height, width))[1:]
+
+    def _drawn_noise(self, z_structure: Tensor) -> list[Tensor]:
+        lattices = self._lattices(*z_structure.shape[2:])
+        return [
+            torch.randn(len(z_structure), 1, *window[2:], device=z_structure.device)
+            for window in lattices
+        ]
+
+    def _surface(self, inside: Tensor, noise: Sequence[Tensor]) -> Surface:
+        """Of the patch; at its edges ripples lack the noise that lies beyond them."""
+        lattices = self._lattices(*inside.shape[2:])
+
+        def noise_of(layer: int, window: Window) -> Tensor:
+            known, (y, x) = noise[layer], window[:2]
+            left, top = (lattices[layer].x - x, lattices[layer].y - y)
+            right = window.width - left - known.shape[3]
+            return F.pad(known, (left, right, top, window.height - top - known.shape[2]))
+
+        window_cell, blocks = Window(0, 0, *inside.shape[2:]), len(self.texture.blocks)
+        return surface_of(inside, window_cell, noise_of, blocks, lattices[-1])
 
 
 def build_generator(config: GeneratorConfig) -> Generator:

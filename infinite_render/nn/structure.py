@@ -2,18 +2,16 @@
 
 Every layer joins the coordinates to its input, then convolves without padding ("feature
 unfolding"), modulated by z_g directly: [N, dim + 3, h + 2 r, w + 2 r] -> [N, S, h, w]. There is no
-noise here. Lakes (`nn.lakes`) are ours.
+noise here. Water (`nn.lakes`) is ours.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.nn.lakes import Lakes, watered
+from infinite_render.nn.lakes import Lakes
 from infinite_render.nn.ops import SLOPE, SQRT2, ModulatedConv, center_crop
 
 COORDINATES = 3
@@ -32,10 +30,7 @@ class StructureLayer(nn.Module):
 
 
 class StructureSynthesizer(nn.Module):
-    """z_g [N,D], z_l [N,L,h+2m,w+2m], c [N,3,h+2m,w+2m] -> z_s [N,S,h,w]; m = layers * radius.
-
-    With lakes z_l has a channel more, which is theirs.
-    """
+    """z_g [N,D], z_l [N,L,h+2m,w+2m], c [N,3,h+2m,w+2m] -> z_s [N,S,h,w]; m = layers * radius."""
 
     def __init__(
         self,
@@ -65,13 +60,14 @@ class StructureSynthesizer(nn.Module):
             )
 
     def forward(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
-        return watered(partial(self.of_land, z_global), self.lakes)(z_local, c)
-
-    def of_land(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
-        """z_s without lakes."""
         x = z_local
         for layer in self.layers:
             if self.coordinates:
                 x = torch.cat([x, center_crop(c, x.shape[2], x.shape[3]).to(x.dtype)], dim=1)
             x = layer(x, z_global)
         return x
+
+    def of_water(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
+        """z_s of what lies under water, [N,S,h,w]; only with lakes."""
+        assert self.lakes is not None
+        return self.lakes.features(self(z_global, z_local, self.lakes.mirrored(c)), c)

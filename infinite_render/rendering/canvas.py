@@ -31,8 +31,9 @@ from infinite_render.rendering.exports import (
     open_sink,
 )
 from infinite_render.rendering.levels import build_above, catch_up
+from infinite_render.rendering.plan import check_window
 from infinite_render.rendering.recipe import PictureRecipe
-from infinite_render.rendering.scene import Picture, Scene, check_window
+from infinite_render.rendering.scene import Picture, Scene
 from infinite_render.rendering.store import (
     CanvasStore,
     discard_store,

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from infinite_render.nn.detail import DetailStep, fold_detail
 from infinite_render.nn.generator import Generator
-from infinite_render.nn.lakes import Lakes, watered
 from infinite_render.nn.ops import (
     SLOPE,
     SQRT2,
@@ -90,12 +89,8 @@ class CompiledStructure:
 
     layers: tuple[PlainConv, ...]
     coordinates: bool
-    lakes: Lakes | None = None
 
     def __call__(self, z_local: Tensor, c: Tensor) -> Tensor:
-        return watered(self._of_land, self.lakes)(z_local, c)
-
-    def _of_land(self, z_local: Tensor, c: Tensor) -> Tensor:
         x = z_local
         for layer in self.layers:
             if self.coordinates:
@@ -193,7 +188,7 @@ def compile_structure(
     """Fold the structure synthesizer for one z_g [D]."""
     parts = [layer for layer in structure.layers if isinstance(layer, StructureLayer)]
     layers = [fold(part.conv, z_global, part.bias, None, dtype) for part in parts]
-    return CompiledStructure(tuple(layers), structure.coordinates, structure.lakes)
+    return CompiledStructure(tuple(layers), structure.coordinates)
 
 
 def compile_texture(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,7 @@ from infinite_render.geometry import (
     windows_given,
 )
 from infinite_render.nn.detail import GIVEN_CHANNELS
-from infinite_render.nn.lakes import maps_macs
+from infinite_render.nn.lakes import map_macs, wet_rows
 from infinite_render.rendering.strips import strips
 
 PLANE_LIMIT_PX = 2**40  # |y| and |x| of any pixel that can be asked for, at any depth
@@ -41,6 +42,31 @@ MOST_WASTE = 1.10  # arithmetic of a block over that of the same pixels without 
 # High and wide: small ones stay in the cache, and high ones are cut into narrow strips.
 _PIECES_CELLS = ((1, 1), (2, 1), (2, 2), (4, 2))
 COORDINATE_CHANNELS = 3
+
+
+def check_window(window: Window) -> Window:
+    """The window in Python's own integers.
+
+    UsageError for one that is not of integers, is empty, or leaves the plane's +-2^40 px.
+    """
+    try:
+        window = Window(*map(operator.index, window))
+    except TypeError:
+        raise UsageError(
+            f"a window is four whole numbers (y, x, height, width), got {tuple(window)}"
+        ) from None
+    if window.height < 1 or window.width < 1:
+        raise UsageError(
+            f"a window of {window.width} x {window.height} px is empty; sizes must be 1 or more"
+        )
+    corners = (*window.y_span, *window.x_span)
+    if max(map(abs, corners)) > PLANE_LIMIT_PX:
+        raise UsageError(
+            f"the window from {window.y},{window.x} of {window.width} x {window.height} px leaves "
+            f"the plane; every pixel must lie within +-{PLANE_LIMIT_PX}: choose a smaller size, or "
+            "an origin nearer to 0"
+        )
+    return window
 
 
 def check_depth(
@@ -186,14 +212,10 @@ class BlockPlan:
         taps = (2 * config.structure_radius + 1) ** 2
         dims = [config.local_dim] + [config.structure_dim] * config.structure_layers
         outputs = windows_given(self.structure, latent_window)[1:]
-        layers = sum(
+        return sum(
             taps * (before + extra) * after * _area(output)
             for (before, after), output in zip(pairwise(dims), outputs, strict=True)
         )
-        if config.shore is None:
-            return layers
-        # At most: where no water is, the second run and the maps are left out.
-        return 2 * layers + maps_macs(dims[-1]) * _area(outputs[-1])
 
     def stage_macs(self, level: int, given: Window) -> float:
         """Multiply-accumulates of the dense convolutions of one stage run on its input window.
@@ -258,6 +280,32 @@ class BlockPlan:
         for level in range(1, self.depth + 1):
             per_px = self.stage_macs(level, endless) / (4 * _area(endless))
             total += per_px / (1 << 2 * (self.depth - level))
+        return total
+
+    @cached_property
+    def water_macs_per_px(self) -> float:
+        """What water adds to a pixel, at most: in a block that a lake crosses from side to side."""
+        config = self.generator
+        if config.shore is None:
+            return 0.0
+        rows = wet_rows(shore=config.shore, foot=config.cut, span_cells=config.span_cells)
+        wet_px = Span(config.stride * rows.start, config.stride * rows.stop)
+        size = self.render.block_px
+        first, last = (px * 2**self.depth // size for px in wet_px)
+        return max(self._water_macs(y, wet_px) for y in range(first, last + 1)) / size**2
+
+    def _water_macs(self, block_y: int, wet_px: Span) -> float:
+        """What a row of blocks costs more where all of base rows `wet_px` is lake."""
+        painted_px = self.level_windows(block_y, 0)[1]
+        lake_px = painted_px._replace(y=wet_px.start, height=wet_px.size).meet(painted_px)
+        if not lake_px.height:
+            return 0.0
+        under = window_needed(self.texture, lake_px)
+        total = self.structure_macs(self.latent_window(under))
+        total += map_macs(self.generator.structure_dim) * _area(under)
+        for part in (tile.meet(lake_px) for tile in self.tiles(painted_px)):
+            if part.height:
+                total += self.stage_macs(0, window_needed(self.texture, part))
         return total
 
     @property

@@ -10,7 +10,6 @@ On a cylinder of P px every pixel is that at x mod P, painted once and for all t
 
 from __future__ import annotations
 
-import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
@@ -31,9 +30,11 @@ from infinite_render.geometry import Window, tiles_of, turns, window_needed, win
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.lakes import LAKES_VERSION
+from infinite_render.nn.surface import laid_over
 from infinite_render.nn.truncation import TRUNCATION_VERSION, Truncation
 from infinite_render.pixels import to_uint8
 from infinite_render.precision import DTYPES, choose_precision
+from infinite_render.rendering.coarse import Coarse, Water, shores_in
 from infinite_render.rendering.compiled import (
     CompiledDetail,
     CompiledStructure,
@@ -42,7 +43,7 @@ from infinite_render.rendering.compiled import (
     compile_generator,
 )
 from infinite_render.rendering.pinned import Photograph, PinnedPhotographs
-from infinite_render.rendering.plan import PLANE_LIMIT_PX, BlockPlan
+from infinite_render.rendering.plan import BlockPlan, check_window
 from infinite_render.rendering.styled import StyledNetworks
 from infinite_render.rendering.workers import SingleThreads, choose_device, machine
 
@@ -102,7 +103,7 @@ class Scene:
         self._styled = None if self.styles is None else self._compile_styles(self.styles)
         self._plans: dict[int, BlockPlan] = {}
         self._steps: dict[int, CompiledDetail] = {}
-        self._kept: OrderedDict[tuple[int, int, int], tuple[Tensor, Window]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, int], Coarse] = OrderedDict()
         self._lock = Lock()
         self.shift_cell = shift_cell
         self.pinned = PinnedPhotographs(photographs, self._unlaid) if photographs else None
@@ -208,7 +209,7 @@ class Scene:
         plan = self.plan(depth)
         for part, where in self._parts(window, depth):
             block_y, block_x = part.y // self.block_px, part.x // self.block_px
-            coarse: tuple[Tensor, Window] | None = None
+            coarse: Coarse | None = None
             for cell in plan.tiles(plan.block(block_y, block_x)):
                 shared = cell.meet(part)
                 if not (shared.height and shared.width):
@@ -217,13 +218,11 @@ class Scene:
                 if coarse is None:
                     in_part = part != plan.block(block_y, block_x)
                     coarse = self._coarse(block_y, block_x, plan, keep=in_part)
-                painted = to_uint8(self._paint_tile(*coarse, plan, depth, cell))
+                painted = to_uint8(self._paint_tile(coarse, plan, depth, cell))
                 picture[where][shared.within(part)] = painted[shared.within(cell)]
         return picture
 
-    def _coarse(
-        self, block_y: int, block_x: int, plan: BlockPlan, *, keep: bool
-    ) -> tuple[Tensor, Window]:
+    def _coarse(self, block_y: int, block_x: int, plan: BlockPlan, *, keep: bool) -> Coarse:
         """What a block's last stage reads: z_s at depth 0, RGB of the level below beyond.
 
         The last few are kept where asked, for the windows of neighbouring reads.
@@ -241,29 +240,30 @@ class Scene:
                     self._kept.popitem(last=False)
         return coarse
 
-    def _climb(self, plan: BlockPlan, windows: list[Window]) -> tuple[Tensor, Window]:
+    def _climb(self, plan: BlockPlan, windows: list[Window]) -> Coarse:
         """What the last stage reads; windows of z_s in cells, then of px of level 0 .. depth."""
-        coarse, window = self._block_structure(plan, windows[0]), windows[0]
+        coarse = self._block_structure(plan, *windows[:2])
         for level in range(plan.depth):
             finer = windows[level + 1]
             rgb = torch.empty(3, finer.height, finer.width, device=self.device)
             for tile in plan.tiles(finer):
                 rows, columns = tile.within(finer)
-                rgb[:, rows, columns] = self._paint_tile(coarse, window, plan, level, tile)
-            coarse, window = rgb, finer
-        return coarse, window
+                rgb[:, rows, columns] = self._paint_tile(coarse, plan, level, tile)
+            coarse = Coarse(rgb, finer)
+        return coarse
 
     def _unlaid(self, window: Window, level: int) -> Tensor:
         """RGB [3,h,w] of any window of a level on which no photograph is laid yet."""
         plan = self.plan(level)
-        return self._paint_alone(*self._climb(plan, plan.windows_for(window)), plan, level, window)
+        return self._paint_alone(self._climb(plan, plan.windows_for(window)), plan, level, window)
 
-    def _block_structure(self, plan: BlockPlan, window_cell: Window) -> Tensor:
-        """z_s over a window of cells, [S,h,w] with channels last."""
+    def _block_structure(self, plan: BlockPlan, window_cell: Window, painted_px: Window) -> Coarse:
+        """z_s over a window of cells, for a window of base px."""
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
         law = LocalLaw.of(config, self.truncation)
-        z_local = torch.from_numpy(self.latents.z_local(latent_window, config.latent_dim, law))
+        drawn = self.latents.z_local(latent_window, config.latent_dim, law)
+        z_local = torch.from_numpy(drawn)[None].to(self.device)
         wrap = self.wrap_cells
         c = coordinates.window_grid(
             latent_window,
@@ -272,10 +272,33 @@ class Scene:
             period_cells=wrap or config.period_cells,
             turns=coordinates.turns_of(wrap, config.period_cells) if wrap else 1,
             shift_cell=self.shift_cell,
+        ).to(self.device)
+        lakes = self.model.generator.structure.lakes
+        if lakes is None:
+            return Coarse(self._run_structure(latent_window, z_local, c)[0], window_cell)
+        z_local, latent = z_local[:, :-1], z_local[:, -1:]
+        land = self._run_structure(latent_window, z_local, lakes.risen(latent, c))[0]
+        shores = shores_in(
+            painted_px, lakes, latent, c, latent_window, self._texture_noise, config.blocks
         )
+        if shores is None:
+            return Coarse(land, window_cell)
+        under = window_needed(plan.texture, shores.window_px)
+        read = plan.latent_window(under)
+        rows, columns = read.within(latent_window)
+        z_local, c = z_local[:, :, rows, columns], c[:, :, rows, columns]
+        mirrored = self._run_structure(read, z_local, lakes.mirrored(c))
+        return Coarse(land, window_cell, Water(lakes.features(mirrored, c)[0], under, shores))
+
+    def _run_structure(self, latent_window: Window, z_local: Tensor, c: Tensor) -> Tensor:
+        """z_s [1,S,h,w], channels last, of z_l and c over a window of cells, float32 [1,.,h,w]."""
         network = self._structure if self._styled is None else self._styled.structure(latent_window)
-        c = c.to(self.device).contiguous(memory_format=torch.channels_last)
-        return network(self._features(z_local[None]), c)[0]
+        return network(self._features(z_local), c.contiguous(memory_format=torch.channels_last))
+
+    def _texture_noise(self, layer: int, window: Window) -> Tensor:
+        """Noise float32 [1,1,h,w] of a texture layer over a window of its lattice."""
+        noise = self.latents.texture_noise(layer, window)
+        return torch.from_numpy(noise)[None, None].to(self.device)
 
     def _compile(self) -> tuple[CompiledStructure, CompiledTexture]:
         """The networks of the latents' own global latent."""
@@ -297,29 +320,41 @@ class Scene:
     def _features(self, x: Tensor) -> Tensor:
         return x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last)
 
-    def _paint_tile(
-        self, coarse: Tensor, coarse_window: Window, plan: BlockPlan, level: int, tile: Window
-    ) -> Tensor:
+    def _paint_tile(self, coarse: Coarse, plan: BlockPlan, level: int, tile: Window) -> Tensor:
         """RGB float32 [3,h,w] of a piece of one level, with the photographs that lie there."""
-        rgb = self._paint_alone(coarse, coarse_window, plan, level, tile)
+        rgb = self._paint_alone(coarse, plan, level, tile)
         if self.pinned is not None:
             self.pinned.lay(rgb, tile, level)
         return rgb
 
-    def _paint_alone(
-        self, coarse: Tensor, coarse_window: Window, plan: BlockPlan, level: int, tile: Window
+    def _paint_alone(self, coarse: Coarse, plan: BlockPlan, level: int, tile: Window) -> Tensor:
+        """What the generator paints there, from what the level's stage reads: land, then water."""
+        rgb = self._run_stage(coarse.values, coarse.window, plan, level, tile)
+        if coarse.water is not None:
+            water = coarse.water
+            part = tile.meet(water.shores.window_px)
+            surface = water.shores.part(part)
+            if surface.share.any():
+                rows, columns = part.within(tile)
+                over = self._run_stage(water.z_structure, water.window_cell, plan, level, part)
+                land = rgb[:, rows, columns]
+                land.copy_(laid_over(land[None], over[None], surface)[0])
+        return rgb
+
+    def _run_stage(
+        self, given: Tensor, given_window: Window, plan: BlockPlan, level: int, tile: Window
     ) -> Tensor:
-        """What the generator paints there, from what the level's stage reads, [C,h',w']."""
+        """RGB float32 [3,h,w] of a piece of one level, of what its stage reads, [C,h',w']."""
         stage = plan.stage(level)
         needed = window_needed(stage, tile)
         lattices = windows_given(stage, needed)
-        rows, columns = needed.within(coarse_window)
-        given = coarse[:, rows, columns]
+        rows, columns = needed.within(given_window)
+        given = given[:, rows, columns]
 
         def noise(layer: int, height: int, width: int) -> Tensor:
             window = lattices[layer + 1]
             assert window[2:] == (height, width)
-            return torch.from_numpy(self.latents.texture_noise(layer, window)).to(self.device)
+            return self._texture_noise(layer, window)[0, 0]
 
         if level == 0:
             network = self._texture if self._styled is None else self._styled.texture(needed)
@@ -349,31 +384,6 @@ def _wrapped(
         WrappedLatents(latents, wrap_cells, recipe.generator.blocks),
         None if styles is None else styles.wrapped(wrap_cells),
     )
-
-
-def check_window(window: Window) -> Window:
-    """The window in Python's own integers.
-
-    UsageError for one that is not of integers, is empty, or leaves the plane's +-2^40 px.
-    """
-    try:
-        window = Window(*map(operator.index, window))
-    except TypeError:
-        raise UsageError(
-            f"a window is four whole numbers (y, x, height, width), got {tuple(window)}"
-        ) from None
-    if window.height < 1 or window.width < 1:
-        raise UsageError(
-            f"a window of {window.width} x {window.height} px is empty; sizes must be 1 or more"
-        )
-    corners = (*window.y_span, *window.x_span)
-    if max(map(abs, corners)) > PLANE_LIMIT_PX:
-        raise UsageError(
-            f"the window from {window.y},{window.x} of {window.width} x {window.height} px leaves "
-            f"the plane; every pixel must lie within +-{PLANE_LIMIT_PX}: choose a smaller size, or "
-            "an origin nearer to 0"
-        )
-    return window
 
 
 def _blank(window: Window) -> Picture:

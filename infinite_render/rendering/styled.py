@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from infinite_render.fields.styles import AnyStyle, Blend, PinnedStyle, Style, StyleField
 from infinite_render.geometry import Window
-from infinite_render.nn.lakes import Layers, watered
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.blended import (
     BlendedBlock,
@@ -37,6 +36,7 @@ from infinite_render.rendering.compiled import (
 _KEPT = 8  # sets of styles whose compiled weights are kept: neighbouring cells mostly share one
 
 T = TypeVar("T")
+Structure = CompiledStructure | BlendedStructure
 Texture = CompiledTexture | BlendedTexture
 
 
@@ -67,7 +67,7 @@ class StyledNetworks:
         self._kept: OrderedDict[tuple[str, tuple[AnyStyle, ...]], Any] = OrderedDict()
         self._lock = Lock()
 
-    def structure(self, latent_window: Window) -> Layers:
+    def structure(self, latent_window: Window) -> Structure:
         """The structure synthesizer over a window of z_l, in cells."""
         blend = self._styles.blend(latent_window)
         if blend.is_one:
@@ -79,8 +79,7 @@ class StyledNetworks:
             lambda: blend_structure(network, self._latents(blend)[0], self._dtype),
         )
         nodes = torch.from_numpy(blend.shares).to(self._device)
-        blended = BlendedStructure(layers, nodes, latent_window, self._radius, network.coordinates)
-        return watered(blended, network.lakes)
+        return BlendedStructure(layers, nodes, latent_window, self._radius, network.coordinates)
 
     def texture(self, window_cell: Window) -> Texture:
         """The texture synthesizer over a window of z_s, in cells."""

@@ -187,6 +187,11 @@ def paint(
     """Run the generator; its convolutions work in `dtype`, its RGB is float32."""
     w = styles_of(generator, scene)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
-    c = scene.c.to(dtype=dtype, memory_format=layout)
+    c = scene.c.to(memory_format=layout)  # float32: in bfloat16 rows below the band are one
     rgb, z_structure = generator(scene.psi * scene.z_global, z_local, c, w=w, noise=scene.noise)
     return Painted(rgb, scene.z_local, z_structure, w)
+
+
+def light_of(rgb: Tensor) -> Tensor:
+    """A generator's RGB, -1 .. 1 and a little beyond, as 0 .. 1."""
+    return (rgb.clamp(-1.05, 1.05) + 1) / 2

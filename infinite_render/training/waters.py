@@ -1,6 +1,6 @@
 """A model's first lakes: where they lie is given to it, what water looks like it learns.
 
-    scene -> frame -> flooded -> the same scene under water, painted through `nn.lakes`
+    scene -> frame -> flooded -> water of the same scene, painted through `nn.lakes`
 
 Water shows what stands behind it upside down, darker, and some of its own colour. A frame of the
 model's own is flooded by that rule; the map from mirrored features to features of water learns the
@@ -21,27 +21,26 @@ from infinite_render.errors import ModelError
 from infinite_render.geometry import first_px_of_cell
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
-from infinite_render.nn.generator import build_generator
+from infinite_render.nn.generator import Generator, build_generator
 from infinite_render.nn.lakes import COMPRESSION
 from infinite_render.training.draws import GENERATOR, Draws
 from infinite_render.training.lessons import frames_recipe, lesson
-from infinite_render.training.painting import Scene, draw_scene, paint
+from infinite_render.training.painting import Scene, draw_scene, light_of, paint, styles_of
 from infinite_render.training.recipes import TrainRecipe
 
 SHORE = 0.706  # v where lakes begin: in the model of the box between the cells of rows 10 and 11
 MIRRORS, DULLS = 0.75, 0.33  # of what is mirrored, and so much less the brighter it is
-OWN = (0.38, 0.45, 0.56)  # water's own colour, in the light of the sky
-OWN_SHARE, OWN_NEARER = 0.25, 0.5  # of its own colour: at the shore; more, a frame's height below
-FLOOD = 9.0  # how deep the near shore lies where all the ground is under water
+OWN = (0.4, 0.5, 0.64)  # water's own colour, in the light of the sky
+OWN_SHARE, OWN_NEARER = 0.4, 0.4  # of its own colour: at the shore; more, a frame's height below
 BATCH = 12
 RATE = 0.0007
 TONE_PX = 11  # what is smaller is not looked at
-SHORE_CELLS = 1.5  # below where lakes begin, from which on all is water
+CALM_PX, CALM_WEIGHT = 5, 1.0  # water is smooth within so many px: the strokes of grass are no rain
 DARKEST = 0.05  # light that a frame is taken to have at least
 
 
 def with_lakes(model: Model) -> Model:
-    """The model with lakes whose water looks like what it mirrors, and whose shores are soft.
+    """The model with lakes whose water looks like what it mirrors.
 
     Raises ModelError for a model that has lakes already.
     """
@@ -55,13 +54,10 @@ def with_lakes(model: Model) -> Model:
     generator.load_state_dict(model.generator.state_dict(), strict=False)
     lakes = generator.structure.lakes
     assert lakes is not None
-    numbers = torch.Generator().manual_seed(0)
     with torch.no_grad():
         lakes.water.weight.copy_(torch.eye(*lakes.water.weight.shape[:2])[:, :, None, None])
-        lakes.shore_in.weight.normal_(std=lakes.shore_in.in_channels**-0.5, generator=numbers)
-        for conv in (lakes.water, lakes.shore_in):
-            assert conv.bias is not None
-            conv.bias.zero_()
+        assert lakes.water.bias is not None
+        lakes.water.bias.zero_()
     recipe = dataclasses.replace(model.recipe, generator=config)
     return dataclasses.replace(model, recipe=recipe, generator=generator)
 
@@ -86,11 +82,10 @@ def shore_row_px(config: GeneratorConfig) -> float:
     return config.stride * row + centre_px - first_px_of_cell(0, config.blocks)
 
 
-def draw_wet(recipe: TrainRecipe, images: int) -> Scene:
-    """The whole frames drawn after `images`, all of their ground under water.
+def draw_inside(recipe: TrainRecipe, images: int) -> Scene:
+    """The whole frames drawn after `images`, none of them outside the band.
 
-    None lies outside the band. Coordinates are those of whole rows, as on every canvas; z_l keeps
-    the jitter of the draw.
+    Coordinates are those of whole rows, as on every canvas; z_l keeps the jitter of the draw.
     """
     config = recipe.generator
     recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, outside=0.0))
@@ -99,8 +94,15 @@ def draw_wet(recipe: TrainRecipe, images: int) -> Scene:
     rows = torch.arange(scene.c.shape[2]) - config.structure_margin_cells
     tanh_v = coordinates.vertical(rows.double(), cut=config.cut, span_cells=config.span_cells)
     scene.c[:, 0] = tanh_v[:, None].float()
-    scene.z_local[:, -1] = FLOOD
-    return scene
+    return dataclasses.replace(scene, z_local=scene.z_local[:, : config.local_dim])
+
+
+def paint_water(generator: Generator, scene: Scene, dtype: torch.dtype) -> Tensor:
+    """RGB [N,3,P,P] of a scene as if all of it were water; convolutions work in `dtype`."""
+    z_local, c = (x.to(memory_format=torch.channels_last) for x in (scene.z_local, scene.c))
+    z_structure = generator.structure.of_water(scene.psi * scene.z_global, z_local.to(dtype), c)
+    rgb: Tensor = generator.texture(z_structure, styles_of(generator, scene), scene.noise)
+    return rgb
 
 
 def teach_water(
@@ -115,21 +117,20 @@ def teach_water(
     assert lakes is not None
     model.generator.requires_grad_(False)
     shore_px = shore_row_px(recipe.generator)
-    first_px = round(shore_px + SHORE_CELLS * recipe.generator.stride)
+    first_px = round(shore_px)
 
     def loss_of(step: int) -> Tensor:
-        scene = draw_wet(recipe, step * BATCH)
-        of_land = dataclasses.replace(scene, z_local=scene.z_local[:, :-1])
+        scene = draw_inside(recipe, step * BATCH)
         with torch.no_grad():
-            land = _light(paint(dry.generator, of_land, dtype, torch.channels_last).rgb)
-        wet = _light(paint(model.generator, scene, dtype, torch.channels_last).rgb)
-        wanted = flooded(land.clamp(0, 1), shore_px)[:, :, first_px:]
-        away = F.avg_pool2d(wet[:, :, first_px:] - wanted, TONE_PX, 1).abs()
-        return (away.mean(dim=(1, 2, 3)) / (wanted.mean(dim=(1, 2, 3)) + DARKEST)).mean()
+            land = light_of(paint(dry.generator, scene, dtype, torch.channels_last).rgb)
+        water = light_of(paint_water(model.generator, scene, dtype))
+        water, wanted = (
+            rgb[:, :, first_px:] for rgb in (water, flooded(land.clamp(0, 1), shore_px))
+        )
+        away = F.avg_pool2d(water - wanted, TONE_PX, 1).abs().mean(dim=(1, 2, 3))
+        edge = CALM_PX // 2
+        ripples = water[:, :, edge:-edge, edge:-edge] - F.avg_pool2d(water, CALM_PX, 1)
+        away = away + CALM_WEIGHT * ripples.abs().mean(dim=(1, 2, 3))
+        return (away / (wanted.mean(dim=(1, 2, 3)) + DARKEST)).mean()
 
     yield from lesson(lakes.water, steps, RATE, loss_of)
-
-
-def _light(rgb: Tensor) -> Tensor:
-    """A generator's RGB, -1 .. 1 and a little beyond, as 0 .. 1."""
-    return (rgb.clamp(-1.05, 1.05) + 1) / 2
