@@ -46,6 +46,7 @@ class GeneratorConfig:
     coordinates: bool = True  # whether the structure synthesizer sees the coordinates
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
     shore: float | None = None  # v, from -cut to cut, where lakes begin; None: no lakes
+    floors: int = 0  # measures of a picture that truncated styles are kept up to
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
@@ -80,6 +81,10 @@ class GeneratorConfig:
         if self.start_rows < 1 or self.period_cells < 1 or self.mapping_layers < 0:
             raise RecipeError(
                 "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
+            )
+        if not 0 <= self.floors <= self.global_dim:
+            raise RecipeError(
+                f"floors = {self.floors} must be from 0 to global_dim, here {self.global_dim}"
             )
         if not 0 < self.cut < math.inf:
             raise RecipeError(f"cut = {self.cut} must be over 0 and finite")

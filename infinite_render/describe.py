@@ -69,6 +69,7 @@ def describe_model(model: Model) -> tuple[str, Rows]:
         ("a cell of latents", f"{generator.stride} px"),
         *_drift_row(generator),
         *_lakes_row(recipe),
+        *_floors_row(generator),
         ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
         ("texture", f"{' '.join(map(str, generator.texture_dims))} channels"),
         ("cells, blocks", f"{recipe.render.cell_px} px, {recipe.render.block_px} px"),
@@ -105,6 +106,12 @@ def _lakes_row(recipe: ModelRecipe) -> Rows:
         f"at most {more:.1f} kMAC a pixel more at depth 0"
     )
     return [("lakes", text)]
+
+
+def _floors_row(generator: GeneratorConfig) -> Rows:
+    if generator.floors == 0:
+        return []
+    return [("floors", f"truncated styles are kept up to {generator.floors} measures of a picture")]
 
 
 def _drift_row(generator: GeneratorConfig) -> Rows:

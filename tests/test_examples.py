@@ -126,6 +126,16 @@ def test_an_example_gives_a_model_lakes(tmp_path: Path) -> None:
     assert added == {f"structure.lakes.water.{kind}" for kind in ("weight", "bias")}
 
 
+def test_an_example_gives_a_model_floors(tmp_path: Path) -> None:
+    small = random_model()
+    save_model(tmp_path / "small", small.recipe, small.generator.state_dict())
+    floored = load_model(example("12_floors.py")(str(tmp_path / "small"), tmp_path / "up", 24))
+    before, after = small.generator.state_dict(), floored.generator.state_dict()
+    assert [name for name in before if not before[name].equal(after[name])] == []
+    added = {name for name in after if name not in before}
+    assert added == {f"floors.{name}" for name in ("reads", "moves", "least")}
+
+
 def test_no_example_is_forgotten() -> None:
     here = Path(__file__).read_text()
     assert EXAMPLES

@@ -79,3 +79,13 @@ def test_a_recipe_without_a_shore_leaves_lakes_out(photographs: Path, tmp_path: 
     made = toy_recipe(images=96, generator=wet)
     with pytest.raises(ModelError, match="another generator"):
         run(photographs, made, tmp_path / "made", start=str(tmp_path / "dry" / "model"))
+
+
+def test_a_recipe_without_floors_leaves_them_out(photographs: Path, tmp_path: Path) -> None:
+    plain = toy_recipe(images=64)
+    floored = dataclasses.replace(plain.generator, floors=2)
+    run(photographs, toy_recipe(images=32, generator=floored), tmp_path / "floored")
+    model = str(tmp_path / "floored" / "model")
+    told = [str(event) for event in run(photographs, plain, tmp_path / "plain", start=model)]
+    assert any("model's floors are left out" in line for line in told)
+    assert load_model(tmp_path / "plain" / "model").recipe.generator.floors == 0

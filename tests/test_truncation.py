@@ -126,7 +126,7 @@ def test_a_picture_is_that_of_local_latents_by_the_cube_of_psi() -> None:
 
 def test_pictures_of_another_truncation_are_told_apart() -> None:
     model = random_model(SMALL)
-    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 5
+    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 6
     assert "truncation_version" not in Scene(model).identity()  # nothing is truncated
 
 

@@ -13,18 +13,28 @@ from torch import Tensor, nn
 
 from infinite_render.config import GeneratorConfig
 from infinite_render.geometry import Window, texture_stage, windows_given
+from infinite_render.nn.floors import Floors
 from infinite_render.nn.structure import StructureSynthesizer
 from infinite_render.nn.surface import Surface, laid_over, surface_of
 from infinite_render.nn.texture import TextureSynthesizer
 
 
 class Generator(nn.Module):
-    """Structure and texture synthesizers; parts are built outside and handed in."""
+    """Structure and texture synthesizers; parts are built outside and handed in.
 
-    def __init__(self, structure: StructureSynthesizer, texture: TextureSynthesizer) -> None:
+    Floors are no part of the network: `nn.truncation` keeps styles up to them.
+    """
+
+    def __init__(
+        self,
+        structure: StructureSynthesizer,
+        texture: TextureSynthesizer,
+        floors: Floors | None = None,
+    ) -> None:
         super().__init__()
         self.structure = structure
         self.texture = texture
+        self.floors = floors
 
     @property
     def styles(self) -> int:
@@ -119,4 +129,5 @@ def build_generator(config: GeneratorConfig) -> Generator:
         config.mapping_layers,
         padding=config.padding,
     )
-    return Generator(structure, texture)
+    floors = Floors(config.floors, config.global_dim) if config.floors else None
+    return Generator(structure, texture, floors)

@@ -18,7 +18,7 @@ from torch import Tensor
 from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 5  # in the identity of truncated pictures: 4 took ground by psi^2, too
+TRUNCATION_VERSION = 6  # in the identity of truncated pictures: 5 knew no floors
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 
@@ -40,13 +40,17 @@ class Truncation:
         return (z_global, w) if self.psi == 1.0 else (self.psi * z_global, self.nearer(w))
 
     def nearer(self, w: Tensor) -> Tensor:
-        """Styles [...,D] taken nearer to their mean; no gradient goes through mean and limit."""
+        """Styles [...,D] taken nearer to their mean, and up to the generator's floors.
+
+        No gradient goes through mean and limit.
+        """
         mean, limit = self._usual
         away = w - mean.to(w)
         distance = away.double().norm(dim=-1, keepdim=True)
         kept = self.psi * (limit / distance).clamp(max=1)
         nearer: Tensor = mean.to(w) + kept.to(w) * away
-        return nearer
+        floors = self.generator.floors
+        return nearer if floors is None else floors(nearer)
 
     @cached_property
     def _usual(self) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ from infinite_render.training.state import State
 
 RUN, DATA, LOCK = "run.toml", "data.json", ".lock"
 CHECKPOINTS, SHEETS, MODEL, CACHE = "checkpoints", "sheets", "model", "cache"
-LAKES = "structure.lakes."  # what a generator without a shore lacks
+LAKES, FLOORS = "structure.lakes.", "floors."  # what a generator without a shore, or floors, lacks
 
 
 def open_run(
@@ -194,7 +194,7 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
     """Begin with the weights of a model folder, optimisers fresh; returns lines for the user.
 
     The images it was shown count on; its band may be cut into patches of another size.
-    A recipe without a shore leaves the model's lakes out.
+    A recipe without a shore leaves the model's lakes out, one without floors its floors.
     Raises ModelError when the generator's sizes or its band differ.
     """
     model = load_model(name_or_path)
@@ -205,9 +205,13 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
             "where patch_cells + start_rows stays)"
         )
     weights = model.generator.state_dict()
-    dried = recipe.generator.shore is None and model.recipe.generator.shore is not None
-    if dried:
-        weights = {name: each for name, each in weights.items() if not name.startswith(LAKES)}
+    wanted, had = recipe.generator, model.recipe.generator
+    left_out = {
+        LAKES: ("lakes", "shore", wanted.shore is None and had.shore is not None),
+        FLOORS: ("floors", "floors", wanted.floors == 0 and had.floors > 0),
+    }
+    gone = tuple(prefix for prefix, (_, _, is_gone) in left_out.items() if is_gone)
+    weights = {name: each for name, each in weights.items() if not name.startswith(gone)}
     for module in (state.generator, state.averaged):
         module.load_state_dict(weights)
     state.images = _images_of(model) // recipe.batch * recipe.batch
@@ -217,8 +221,11 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
             f"{recipe.name!r} ends at {recipe.images:,}; give --images of more"
         )
     lines = [f"started from {model.name}, {state.images:,} images; optimisers are fresh"]
-    if dried:
-        lines.append(f"{model.name}'s lakes are left out: recipe {recipe.name!r} names no shore")
+    lines += [
+        f"{model.name}'s {what} are left out: recipe {recipe.name!r} names no {key}"
+        for what, key, is_gone in left_out.values()
+        if is_gone
+    ]
     path = model.folder / CRITIC
     if not path.is_file():
         return [*lines, f"{model.name} has no {CRITIC}: the discriminator starts fresh"]
@@ -231,7 +238,15 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
 
 
 def _same_band(one: GeneratorConfig, other: GeneratorConfig) -> bool:
-    """Whether one network serves both: how its band is cut into patches may differ, and lakes."""
-    shore = one.shore if other.shore is not None else None  # lakes can be left out, not made
-    cut = replace(one, patch_cells=other.patch_cells, start_rows=other.start_rows, shore=shore)
+    """Whether one network serves both: how its band is cut into patches may differ.
+
+    So may lakes and floors: they can be left out, not made.
+    """
+    cut = replace(
+        one,
+        patch_cells=other.patch_cells,
+        start_rows=other.start_rows,
+        shore=one.shore if other.shore is not None else None,
+        floors=one.floors if other.floors else 0,
+    )
     return cut == other and one.span_cells == other.span_cells

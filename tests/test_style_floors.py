@@ -1,0 +1,149 @@
+"""Floors of styles: what reads too low is moved up, along that measure and no other."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import SMALL, random_generator, random_model
+from torch import Tensor
+
+from infinite_render.describe import describe_model
+from infinite_render.errors import ModelError, RecipeError
+from infinite_render.fields.local import LAKES_DRY
+from infinite_render.models import load_model, save_with_weights
+from infinite_render.nn.floors import Floors
+from infinite_render.nn.truncation import Truncation
+from infinite_render.rendering.scene import Scene
+from infinite_render.training import floors as taught
+from infinite_render.training.floors import (
+    SHARE,
+    Seen,
+    fitted,
+    ground_of,
+    look_at_frames,
+    with_floors,
+)
+
+
+def styles(count: int = 4000) -> Tensor:
+    """Styles of 6 channels of unlike deviations, two of which go together."""
+    w = torch.randn(count, 6, generator=torch.Generator().manual_seed(3))
+    w = w * torch.tensor([1.0, 2, 0.5, 1, 3, 1]) + 0.7
+    w[:, 5] += 0.8 * w[:, 0]
+    return w
+
+
+def measured(w: Tensor) -> Tensor:
+    """Two measures, linear in w but for noise."""
+    noise = torch.randn(len(w), 2, generator=torch.Generator().manual_seed(4))
+    return torch.stack([w[:, 0] - w[:, 1], w[:, 2] + 0.5 * w[:, 3]], dim=1) + 0.1 * noise
+
+
+def test_floors_read_what_was_measured_and_move_one_measure_alone() -> None:
+    w = styles()
+    found = fitted(Seen(w, measured(w)))
+    read = w @ found.reads.T
+    for k in range(2):
+        pair = torch.stack([read[:, k], measured(w)[:, k]])
+        assert torch.corrcoef(pair)[0, 1] > 0.9
+    torch.testing.assert_close(found.reads @ found.moves.T, torch.eye(2), atol=1e-5, rtol=0)
+    below = (read < found.least).float().mean(dim=0)
+    torch.testing.assert_close(below, torch.full((2,), SHARE), atol=0.01, rtol=0)
+
+
+def test_styles_are_kept_up_to_their_floors_and_others_stay() -> None:
+    w = styles()
+    found = fitted(Seen(w, measured(w)))
+    before, after = (x @ found.reads.T - found.least for x in (w, found(w)))
+    assert (after > -1e-4).all()
+    for k in range(2):
+        assert (after[before[:, k].argsort(), k].diff() > -1e-4).all()  # their order stays
+    high = (before > 1.5).all(dim=1)
+    assert high.any()
+    assert (found(w) - w)[high].abs().max() < 0.01
+    low = before[:, 0] < -1
+    along = (found(w) - w)[low][:, 5]
+    assert along.mean() > 0.1  # what goes with a measure goes along
+    one, many = found(w[7]), found(w[None, 7:9].expand(3, -1, -1))
+    torch.testing.assert_close(one, many[2, 0])
+
+
+def test_without_weights_of_their_own_floors_change_nothing() -> None:
+    w = styles(5)
+    assert Floors(2, 6)(w).equal(w)
+
+
+def test_truncation_keeps_styles_up_and_one_leaves_them() -> None:
+    config = dataclasses.replace(SMALL, floors=1)
+    generator, plain = random_generator(config), random_generator(SMALL)
+    assert generator.floors is not None
+    generator.floors.reads[0, 0] = generator.floors.moves[0, 0] = 1.0
+    generator.floors.least[0] = 5.0
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    lower, upper = (Truncation(each, 0.5).latents(z)[1] for each in (plain, generator))
+    assert lower[..., 0].max() < 4
+    torch.testing.assert_close(
+        upper[..., 0], torch.full_like(upper[..., 0], 5.0), atol=1e-2, rtol=0
+    )
+    assert upper[..., 1:].equal(lower[..., 1:])
+    as_drawn = [Truncation(each, 1.0).latents(z)[1] for each in (plain, generator)]
+    assert as_drawn[0].equal(as_drawn[1])
+
+
+def test_the_ground_is_told_by_its_light_and_detail() -> None:
+    frames = torch.full((4, 3, 100, 40), -1.0)
+    frames[1, :, 70:] = 0.0  # light, and even
+    frames[2, :, 70:, ::2] = 0.0  # striped, half as light
+    frames[3, :, :70] = 1.0  # only its sky is light
+    light, detail = ground_of(frames).T
+    expected = torch.tensor([0.02, 0.52, 0.27, 0.02]).log()
+    torch.testing.assert_close(light, expected, atol=0.02, rtol=0)
+    assert detail[2] > detail[0] + 4
+    assert detail[0] == detail[1] == detail[3]
+
+
+def test_a_model_gets_floors_from_its_own_frames(tmp_path: Path) -> None:
+    drawn = random_model(SMALL)
+    render = dataclasses.replace(drawn.recipe.render, truncation=0.7)
+    model = dataclasses.replace(drawn, recipe=dataclasses.replace(drawn.recipe, render=render))
+    batches = list(look_at_frames(model, 24, 5, torch.float32))
+    assert [len(batch.w) for batch in batches] == [12, 12]
+    again = next(look_at_frames(model, 12, 5, torch.float32))
+    assert again.w.equal(batches[0].w)
+    assert again.measures.equal(batches[0].measures)
+    seen = Seen(*(torch.cat(each) for each in zip(*batches, strict=True)))
+    floored = with_floors(model, seen)
+    path = save_with_weights(tmp_path / "floored", floored, floored.generator.state_dict())
+    loaded = load_model(path)
+    assert loaded.recipe.generator.floors == 2
+    assert loaded.generator.floors is not None
+    assert loaded.generator.floors.reads.any()
+    assert dict(describe_model(loaded)[1])["floors"].endswith("2 measures of a picture")
+    one, other = (Scene(each, seed=1).render(0, 0, 64, 64) for each in (model, loaded))
+    assert (one != other).any()
+    with pytest.raises(ModelError, match="floors already"):
+        with_floors(loaded, seen)
+
+
+def test_frames_that_tell_of_floors_have_no_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    wet = random_model(dataclasses.replace(SMALL, shore=0.4))
+    real = taught.paint
+
+    def watched(*arguments: object) -> object:
+        seen.append(arguments[1].z_local)  # type: ignore[attr-defined]
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(taught, "paint", watched)
+    next(look_at_frames(wet, 12, 0, torch.float32))
+    assert seen[0].shape[1] == wet.recipe.generator.latent_dim
+    assert (seen[0][:, -1] == LAKES_DRY).all()
+    assert (seen[0][:, :-1].std(dim=(1, 2, 3)) > 0).all()
+
+
+def test_there_are_no_more_floors_than_channels() -> None:
+    with pytest.raises(RecipeError, match="floors"):
+        dataclasses.replace(SMALL, floors=9)
