@@ -88,12 +88,13 @@ def test_an_example_averages_two_models(tmp_path: Path) -> None:
     assert mean.recipe.name == "mean"
     assert mean.detail is not None
     for name, tensor in mean.generator.state_dict().items():
-        expected = landscape.generator.state_dict()[name] + 0.25
+        shift = 0.0 if name.startswith("floors.") else 0.25
+        expected = landscape.generator.state_dict()[name] + shift
         torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=1e-6)
 
     apart = load_model(main(str(tmp_path / "shifted"), "landscape", tmp_path / "apart", 0.75, 0.5))
     for name, tensor in apart.generator.state_dict().items():
-        shift = 0.5 if name.startswith("structure.") else 0.25
+        shift = {"structure": 0.5, "texture": 0.25}.get(name.split(".")[0], 0.0)
         expected = landscape.generator.state_dict()[name] + shift
         torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=1e-6)
 
@@ -126,14 +127,19 @@ def test_an_example_gives_a_model_lakes(tmp_path: Path) -> None:
     assert added == {f"structure.lakes.water.{kind}" for kind in ("weight", "bias")}
 
 
-def test_an_example_gives_a_model_floors(tmp_path: Path) -> None:
+def test_an_example_gives_a_model_floors_and_a_mean_keeps_them(tmp_path: Path) -> None:
     small = random_model()
-    save_model(tmp_path / "small", small.recipe, small.generator.state_dict())
-    floored = load_model(example("12_floors.py")(str(tmp_path / "small"), tmp_path / "up", 24))
-    before, after = small.generator.state_dict(), floored.generator.state_dict()
+    render = dataclasses.replace(small.recipe.render, truncation=0.7)
+    recipe = dataclasses.replace(small.recipe, render=render)
+    save_model(tmp_path / "small", recipe, small.generator.state_dict())
+    path = example("12_floors.py")(str(tmp_path / "small"), tmp_path / "up", 24)
+    before, after = small.generator.state_dict(), load_model(path).generator.state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
     added = {name for name in after if name not in before}
     assert added == {f"floors.{name}" for name in ("reads", "moves", "least")}
+    other = example("12_floors.py")(str(tmp_path / "small"), tmp_path / "other", 24, 7)
+    mean = load_model(example("09_average.py")(str(other), str(path), tmp_path / "mean", 0.25))
+    assert all(mean.generator.state_dict()[name].equal(after[name]) for name in added)
 
 
 def test_no_example_is_forgotten() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from small_models import SMALL, random_generator, random_model
+from small_models import SMALL, SMALL_DETAIL, random_generator, random_model
 from torch import Tensor
 from wet_models import CONFIG, dry_like, inputs, lakes_of
 
@@ -102,7 +102,7 @@ def test_water_lies_in_the_rows_that_coordinates_alone_tell(shore: float) -> Non
     told = wet_rows(shore=shore, foot=CONFIG.cut, span_cells=CONFIG.span_cells)
     first_row = -CONFIG.structure_margin_cells
     assert told == (first_row + rows.start, first_row + rows.stop)
-    assert lakes.rows(c[:, :, : rows.start]) == slice(0)
+    assert lakes.rows(c[:, :, : rows.start]) == slice(0, 0)
 
 
 @pytest.mark.parametrize("shore", [-1.0, 0.4, 2.0])
@@ -243,6 +243,47 @@ def test_every_window_paints_the_same_lakes() -> None:
     assert (whole != Scene(dry_like(model), seed=20).render(0, 0, 256, 384)).any()
     part = Scene(model, seed=20).render(70, 101, 90, 140, workers=2)
     np.testing.assert_array_equal(part, whole[70:160, 101:241])
+
+
+@pytest.mark.parametrize("y", [-384, -130, 250, 384, 4000])
+def test_where_no_lake_can_be_the_plane_goes_on_without(y: int) -> None:
+    model = random_model(CONFIG)
+    wet, dry = (Scene(each, seed=20).render(y, 0, 60, 90) for each in (model, dry_like(model)))
+    assert wet.shape == dry.shape
+    part = Scene(model, seed=20).render(y + 7, 11, 20, 40)
+    np.testing.assert_array_equal(part, wet[7:27, 11:51])
+
+
+@pytest.mark.parametrize(
+    ("depth", "shift"), [(0, (3.5, 0.25)), (1, (0.0, 0.0)), (2, (0.0, 0.0)), (2, (-4.0, 0.0))]
+)
+def test_lakes_lie_at_every_depth_and_shift_with_coordinates(
+    depth: int, shift: tuple[float, float]
+) -> None:
+    model = random_model(CONFIG, detail=SMALL_DETAIL)
+    dry = random_model(SMALL, detail=SMALL_DETAIL)
+    dry.generator.load_state_dict(model.generator.state_dict(), strict=False)
+    size = 64 << depth
+    window = Window(
+        round((15 + shift[0] * -1) * 8 * 2**depth) - size // 2, 4 * size, size, 3 * size
+    )
+    scenes = [Scene(each, seed=20, shift_cell=shift) for each in (model, dry)]
+    whole, land = (scene.render(*window, depth=depth, workers=2) for scene in scenes)
+    assert (whole != land).any(axis=2).mean() > 0.05
+    part = Window(window.y + size // 3, window.x + size // 2, size // 2, size)
+    rows, columns = part.within(window)
+    fresh = Scene(model, seed=20, shift_cell=shift)
+    np.testing.assert_array_equal(fresh.render(*part, depth=depth), whole[rows, columns])
+
+
+def test_lakes_close_on_a_cylinder() -> None:
+    scene = Scene(random_model(CONFIG), seed=20, wrap_cells=20)
+    around = scene.wrap_px(0)
+    assert around is not None
+    twice = scene.render(60, -40, 80, 2 * around)
+    np.testing.assert_array_equal(twice[:, :around], twice[:, around:])
+    turned = Scene(random_model(CONFIG), seed=20, wrap_cells=20).render(60, 30, 80, 100)
+    np.testing.assert_array_equal(turned, twice[:, 70:170])
 
 
 def test_lakes_lie_where_styles_meet_as_well() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from infinite_render.describe import describe_model
 from infinite_render.errors import ModelError, RecipeError
 from infinite_render.fields.local import LAKES_DRY
-from infinite_render.models import load_model, save_with_weights
+from infinite_render.models import Model, load_model, save_with_weights
 from infinite_render.nn.floors import Floors
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
@@ -40,6 +40,12 @@ def measured(w: Tensor) -> Tensor:
     """Two measures, linear in w but for noise."""
     noise = torch.randn(len(w), 2, generator=torch.Generator().manual_seed(4))
     return torch.stack([w[:, 0] - w[:, 1], w[:, 2] + 0.5 * w[:, 3]], dim=1) + 0.1 * noise
+
+
+def truncated(model: Model) -> Model:
+    """The model with a truncation of its own."""
+    render = dataclasses.replace(model.recipe.render, truncation=0.7)
+    return dataclasses.replace(model, recipe=dataclasses.replace(model.recipe, render=render))
 
 
 def test_floors_read_what_was_measured_and_move_one_measure_alone() -> None:
@@ -106,9 +112,7 @@ def test_the_ground_is_told_by_its_light_and_detail() -> None:
 
 
 def test_a_model_gets_floors_from_its_own_frames(tmp_path: Path) -> None:
-    drawn = random_model(SMALL)
-    render = dataclasses.replace(drawn.recipe.render, truncation=0.7)
-    model = dataclasses.replace(drawn, recipe=dataclasses.replace(drawn.recipe, render=render))
+    model = truncated(random_model(SMALL))
     batches = list(look_at_frames(model, 24, 5, torch.float32))
     assert [len(batch.w) for batch in batches] == [12, 12]
     again = next(look_at_frames(model, 12, 5, torch.float32))
@@ -126,11 +130,13 @@ def test_a_model_gets_floors_from_its_own_frames(tmp_path: Path) -> None:
     assert (one != other).any()
     with pytest.raises(ModelError, match="floors already"):
         with_floors(loaded, seen)
+    with pytest.raises(ModelError, match="not truncated"):
+        next(look_at_frames(random_model(SMALL), 12, 5, torch.float32))
 
 
 def test_frames_that_tell_of_floors_have_no_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    wet = random_model(dataclasses.replace(SMALL, shore=0.4))
+    wet = truncated(random_model(dataclasses.replace(SMALL, shore=0.4)))
     real = taught.paint
 
     def watched(*arguments: object) -> object:

@@ -19,9 +19,7 @@ from infinite_render.geometry import (
 )
 from infinite_render.models import Model
 from infinite_render.nn.coordinates import window_grid
-from infinite_render.nn.lakes import (
-    Lakes,
-)
+from infinite_render.nn.lakes import Lakes
 from infinite_render.nn.surface import RIPPLES, SHALLOWS_PX, Surface, laid_over, surface_of
 
 

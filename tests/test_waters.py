@@ -10,14 +10,15 @@ import torch
 from small_models import random_model
 
 from infinite_render.errors import ModelError
+from infinite_render.fields.local import LAKES_DRY
 from infinite_render.nn import coordinates
 from infinite_render.nn.lakes import COMPRESSION
 from infinite_render.training import waters
-from infinite_render.training.lessons import frames_recipe
+from infinite_render.training.lessons import draw_inside, frames_recipe
 from infinite_render.training.painting import paint
 from infinite_render.training.waters import (
+    BATCH,
     SHORE,
-    draw_inside,
     flooded,
     paint_water,
     shore_row_px,
@@ -52,7 +53,7 @@ def test_water_mirrors_the_hill_and_then_the_sky() -> None:
 def test_shores_are_where_the_coordinate_says() -> None:
     recipe = frames_recipe(with_lakes(random_model()), seed=0)
     margin = recipe.generator.structure_margin_cells
-    v = torch.atanh(draw_inside(recipe, 0).c[0, 0, :, 0].double()).numpy()
+    v = torch.atanh(draw_inside(recipe, 0, BATCH).c[0, 0, :, 0].double()).numpy()
     cell = np.interp(SHORE, v, np.arange(len(v))) - margin
     # The px painted from a cell alone lie about 8 cell + 0.5, the first one painted is 14.
     assert abs(shore_row_px(recipe.generator) - (8 * cell + 0.5 - 14)) < 0.05
@@ -60,8 +61,9 @@ def test_shores_are_where_the_coordinate_says() -> None:
 
 def test_frames_to_learn_from_lie_in_the_band_and_have_no_lake() -> None:
     recipe = frames_recipe(with_lakes(random_model()), seed=0)
-    scene = draw_inside(recipe, 0)
-    assert scene.z_local.shape[1] == recipe.generator.local_dim
+    scene = draw_inside(recipe, 0, BATCH)
+    assert scene.z_local.shape[1] == recipe.generator.latent_dim
+    assert (scene.z_local[:, -1] == LAKES_DRY).all()
     rows = torch.arange(scene.c.shape[2]) - recipe.generator.structure_margin_cells
     sizes = {"cut": recipe.generator.cut, "span_cells": recipe.generator.span_cells}
     whole = coordinates.vertical(rows.double(), **sizes)
@@ -70,10 +72,10 @@ def test_frames_to_learn_from_lie_in_the_band_and_have_no_lake() -> None:
 
 def test_water_is_painted_from_what_lies_above_the_shore() -> None:
     model = with_lakes(random_model())  # its water is what it mirrors
-    scene = draw_inside(frames_recipe(model, seed=0), 0)
+    scene = draw_inside(frames_recipe(model, seed=0), 0, BATCH)
     lakes = model.generator.structure.lakes
     assert lakes is not None
-    flipped = dataclasses.replace(scene, c=lakes.mirrored(scene.c))
+    flipped = dataclasses.replace(scene, c=lakes.mirrored(scene.c), z_local=scene.z_local[:, :-1])
     expected = paint(random_model().generator, flipped, torch.float32, torch.channels_last).rgb
     torch.testing.assert_close(paint_water(model.generator, scene, torch.float32), expected)
 

@@ -11,17 +11,11 @@ from torch import Tensor
 
 from infinite_render.config import GeneratorConfig
 from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.local import (
-    LocalLaw,
-)
-from infinite_render.geometry import (
-    Window,
-)
+from infinite_render.fields.local import LocalLaw
+from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.coordinates import window_grid
-from infinite_render.nn.lakes import (
-    Lakes,
-)
+from infinite_render.nn.lakes import Lakes
 
 CONFIG = replace(SMALL, shore=0.4)
 

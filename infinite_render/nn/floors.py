@@ -30,7 +30,7 @@ class Floors(nn.Module):
         self.register_buffer("least", torch.zeros(count))
 
     def forward(self, w: Tensor) -> Tensor:
-        """Styles [...,D], none of them much below a floor; summed in float64."""
+        """Styles [...,D], none of them below a floor; summed in float64."""
         reads, moves, least = (
             x.to(w.device).double() for x in (self.reads, self.moves, self.least)
         )

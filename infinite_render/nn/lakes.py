@@ -36,7 +36,7 @@ RISE, RISING = 0.75, (-0.8, -0.3)  # v by which land is taken deeper, and latent
 COMPRESSION = 2.25  # of the mirror picture: water in a breeze mirrors what stands higher
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
 SEEN = 1.5  # cells beyond a shore within which its px may lie
-LAKES_VERSION = 3  # in a picture's identity: what is said of lakes here and where they are drawn
+LAKES_VERSION = 3  # in a picture's identity: this file, `nn.surface`, `LAKES_` in `fields.local`
 _MOST_TANH = 0.999999
 
 
@@ -89,7 +89,7 @@ class Lakes(nn.Module):
         depth, seen = self.depth(c), SEEN * self.cell_depth
         wet = (depth > FAR_LEAST - seen) & (depth < self.deepest + seen)
         rows = wet.amax(dim=(0, 1, 3)).nonzero().flatten().tolist()
-        return slice(rows[0], rows[-1] + 1) if rows else slice(0)
+        return slice(rows[0], rows[-1] + 1) if rows else slice(0, 0)
 
     def risen(self, latent: Tensor, c: Tensor) -> Tensor:
         """c with v' = v + RISE about lakes, [N,3,h,w]; c itself where the latent is low."""

@@ -68,6 +68,6 @@ class StructureSynthesizer(nn.Module):
         return x
 
     def of_water(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
-        """z_s of what lies under water, [N,S,h,w]; only with lakes."""
+        """z_s of water, wherever it may lie, [N,S,h,w]; only with lakes."""
         assert self.lakes is not None
         return self.lakes.features(self(z_global, z_local, self.lakes.mirrored(c)), c)

@@ -300,9 +300,9 @@ class BlockPlan:
         lake_px = painted_px._replace(y=wet_px.start, height=wet_px.size).meet(painted_px)
         if not lake_px.height:
             return 0.0
-        under = window_needed(self.texture, lake_px)
-        total = self.structure_macs(self.latent_window(under))
-        total += map_macs(self.generator.structure_dim) * _area(under)
+        of_water = window_needed(self.texture, lake_px)
+        total = self.structure_macs(self.latent_window(of_water))
+        total += map_macs(self.generator.structure_dim) * _area(of_water)
         for part in (tile.meet(lake_px) for tile in self.tiles(painted_px)):
             if part.height:
                 total += self.stage_macs(0, window_needed(self.texture, part))

@@ -283,12 +283,12 @@ class Scene:
         )
         if shores is None:
             return Coarse(land, window_cell)
-        under = window_needed(plan.texture, shores.window_px)
-        read = plan.latent_window(under)
+        of_water = window_needed(plan.texture, shores.window_px)
+        read = plan.latent_window(of_water)
         rows, columns = read.within(latent_window)
         z_local, c = z_local[:, :, rows, columns], c[:, :, rows, columns]
         mirrored = self._run_structure(read, z_local, lakes.mirrored(c))
-        return Coarse(land, window_cell, Water(lakes.features(mirrored, c)[0], under, shores))
+        return Coarse(land, window_cell, Water(lakes.features(mirrored, c)[0], of_water, shores))
 
     def _run_structure(self, latent_window: Window, z_local: Tensor, c: Tensor) -> Tensor:
         """z_s [1,S,h,w], channels last, of z_l and c over a window of cells, float32 [1,.,h,w]."""

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from infinite_render.errors import ModelError
-from infinite_render.fields.local import LAKES_DRY
 from infinite_render.models import Model
 from infinite_render.nn.floors import Floors
 from infinite_render.nn.generator import build_generator
-from infinite_render.training.lessons import frames_recipe
+from infinite_render.training.lessons import draw_inside, frames_recipe
 from infinite_render.training.painting import light_of, paint
-from infinite_render.training.waters import draw_inside
 
+BATCH = 12
 GROUND = 0.7  # of a frame's height, from which on it is ground
 DARKEST, SMOOTHEST = 0.02, 0.002  # light, and its change from px to px, that nothing is below
 SHARE = 0.3  # of styles that are below a floor
@@ -46,21 +45,23 @@ def ground_of(rgb: Tensor) -> Tensor:
 
 
 def look_at_frames(model: Model, frames: int, seed: int, dtype: torch.dtype) -> Iterator[Seen]:
-    """Frames of a model's own, truncated, a batch at a time; no water lies there."""
+    """Frames of a model's own, truncated, a batch at a time; no water lies there.
+
+    Raises ModelError for a model that truncates nothing: floors are for truncated styles.
+    """
+    if model.recipe.render.truncation == 1:
+        raise ModelError(
+            f"model {model.name} is not truncated, and floors are for truncated styles; "
+            "set truncation in its model.toml below 1"
+        )
     recipe = frames_recipe(model, seed)
     one_style = dataclasses.replace(recipe.loss, style_mixing=0.0)
     recipe = dataclasses.replace(recipe, truncated=1.0, loss=one_style)
-    sizes, done = recipe.generator, 0
-    while done < frames:
-        scene = draw_inside(recipe, done)
-        dry = scene.z_local.new_full((1,), LAKES_DRY).expand_as(scene.z_local[:, :1])
-        lakes = [dry] * (sizes.latent_dim - sizes.local_dim)
-        scene = dataclasses.replace(scene, z_local=torch.cat([scene.z_local, *lakes], dim=1))
+    for done in range(0, frames, BATCH):
+        scene = draw_inside(recipe, done, BATCH)
         with torch.inference_mode():
             painted = paint(model.generator, scene, dtype, torch.channels_last)
-            seen = Seen(painted.w[:, 0], ground_of(painted.rgb))
-        done += len(seen.w)
-        yield seen
+            yield Seen(painted.w[:, 0], ground_of(painted.rgb))
 
 
 def with_floors(model: Model, seen: Seen) -> Model:
@@ -69,7 +70,9 @@ def with_floors(model: Model, seen: Seen) -> Model:
     Raises ModelError for a model that has floors already.
     """
     if model.generator.floors is not None:
-        raise ModelError(f"model {model.name} has floors already; give one without")
+        raise ModelError(
+            f"model {model.name} has floors already; give one without floors in its model.toml"
+        )
     config = dataclasses.replace(model.recipe.generator, floors=seen.measures.shape[1])
     generator = build_generator(config)
     generator.load_state_dict(model.generator.state_dict(), strict=False)

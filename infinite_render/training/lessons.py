@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
+from infinite_render.fields.local import LAKES_DRY
 from infinite_render.models import Model
+from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator
 from infinite_render.pixels import Pixels, to_uint8
 from infinite_render.training.draws import GENERATOR, Draws
@@ -54,6 +56,22 @@ def frames_recipe(model: Model, seed: int) -> TrainRecipe:
         truncated=0.85,
         truncation=model.recipe.render.truncation,
     )
+
+
+def draw_inside(recipe: TrainRecipe, images: int, batch: int) -> Scene:
+    """The whole frames drawn after `images`, none of them outside the band, and no water in them.
+
+    Coordinates are those of whole rows, as on every canvas; z_l keeps the jitter of the draw.
+    """
+    config = recipe.generator
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, outside=0.0))
+    draws = Draws(recipe.seed, images, GENERATOR, rows=range(batch), batch=batch)
+    scene = draw_scene(recipe, draws, paired=False)
+    rows = torch.arange(scene.c.shape[2]) - config.structure_margin_cells
+    tanh_v = coordinates.vertical(rows.double(), cut=config.cut, span_cells=config.span_cells)
+    scene.c[:, 0] = tanh_v[:, None].float()
+    scene.z_local[:, config.local_dim :] = LAKES_DRY
+    return scene
 
 
 def scene_of(recipe: TrainRecipe, images: int, rows: Sequence[int]) -> Scene:

@@ -23,10 +23,8 @@ from infinite_render.models import Model
 from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator, build_generator
 from infinite_render.nn.lakes import COMPRESSION
-from infinite_render.training.draws import GENERATOR, Draws
-from infinite_render.training.lessons import frames_recipe, lesson
-from infinite_render.training.painting import Scene, draw_scene, light_of, paint, styles_of
-from infinite_render.training.recipes import TrainRecipe
+from infinite_render.training.lessons import draw_inside, frames_recipe, lesson
+from infinite_render.training.painting import Scene, light_of, paint, styles_of
 
 SHORE = 0.706  # v where lakes begin: in the model of the box between the cells of rows 10 and 11
 MIRRORS, DULLS = 0.75, 0.33  # of what is mirrored, and so much less the brighter it is
@@ -82,25 +80,10 @@ def shore_row_px(config: GeneratorConfig) -> float:
     return config.stride * row + centre_px - first_px_of_cell(0, config.blocks)
 
 
-def draw_inside(recipe: TrainRecipe, images: int) -> Scene:
-    """The whole frames drawn after `images`, none of them outside the band.
-
-    Coordinates are those of whole rows, as on every canvas; z_l keeps the jitter of the draw.
-    """
-    config = recipe.generator
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, outside=0.0))
-    draws = Draws(recipe.seed, images, GENERATOR, rows=range(BATCH), batch=BATCH)
-    scene = draw_scene(recipe, draws, paired=False)
-    rows = torch.arange(scene.c.shape[2]) - config.structure_margin_cells
-    tanh_v = coordinates.vertical(rows.double(), cut=config.cut, span_cells=config.span_cells)
-    scene.c[:, 0] = tanh_v[:, None].float()
-    return dataclasses.replace(scene, z_local=scene.z_local[:, : config.local_dim])
-
-
 def paint_water(generator: Generator, scene: Scene, dtype: torch.dtype) -> Tensor:
     """RGB [N,3,P,P] of a scene as if all of it were water; convolutions work in `dtype`."""
-    z_local, c = (x.to(memory_format=torch.channels_last) for x in (scene.z_local, scene.c))
-    z_structure = generator.structure.of_water(scene.psi * scene.z_global, z_local.to(dtype), c)
+    of_land = scene.z_local[:, :-1].to(dtype, memory_format=torch.channels_last)
+    z_structure = generator.structure.of_water(scene.psi * scene.z_global, of_land, scene.c)
     rgb: Tensor = generator.texture(z_structure, styles_of(generator, scene), scene.noise)
     return rgb
 
@@ -120,9 +103,10 @@ def teach_water(
     first_px = round(shore_px)
 
     def loss_of(step: int) -> Tensor:
-        scene = draw_inside(recipe, step * BATCH)
+        scene = draw_inside(recipe, step * BATCH, BATCH)
+        of_land = dataclasses.replace(scene, z_local=scene.z_local[:, :-1])
         with torch.no_grad():
-            land = light_of(paint(dry.generator, scene, dtype, torch.channels_last).rgb)
+            land = light_of(paint(dry.generator, of_land, dtype, torch.channels_last).rgb)
         water = light_of(paint_water(model.generator, scene, dtype))
         water, wanted = (
             rgb[:, :, first_px:] for rgb in (water, flooded(land.clamp(0, 1), shore_px))
