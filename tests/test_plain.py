@@ -21,16 +21,19 @@ from infinite_render.geometry import (
 )
 from infinite_render.models import load_model
 from infinite_render.nn.coordinates import window_grid
+from infinite_render.nn.surface import WAVE
 from infinite_render.pixels import to_uint8
 from infinite_render.rendering.scene import Picture, Scene
 
 
 def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Picture:  # type: ignore[no-untyped-def]
-    """The window by one run of the network of `nn`, over all of it."""
+    """The window by one run of the network of `nn`, over all of it and the length of a ripple."""
     latents = SeededLatents(seed)
     texture = texture_stage(config.blocks)
     structure = structure_stage(config.structure_layers, config.structure_radius)
-    cells = window_needed(texture, window)
+    ripple_px = 0 if config.shore is None else WAVE << (config.blocks - 1)
+    longer = window._replace(x=window.x - ripple_px, width=window.width + 2 * ripple_px)
+    cells = window_needed(texture, longer)
     latent_cells = window_needed(structure, cells)
     c = window_grid(
         latent_cells,
