@@ -68,24 +68,20 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
         run(photographs, taller, tmp_path / "third", start=model)
 
 
-def test_a_recipe_without_a_shore_leaves_lakes_out(photographs: Path, tmp_path: Path) -> None:
-    dry = toy_recipe(images=64)
-    wet = dataclasses.replace(dry.generator, shore=0.4)
-    run(photographs, toy_recipe(images=32, generator=wet), tmp_path / "wet")
-    model = str(tmp_path / "wet" / "model")
-    told = [str(event) for event in run(photographs, dry, tmp_path / "dry", start=model)]
-    assert any("model's lakes are left out" in line for line in told)
-    assert load_model(tmp_path / "dry" / "model").recipe.generator.shore is None
-    made = toy_recipe(images=96, generator=wet)
-    with pytest.raises(ModelError, match="another generator"):
-        run(photographs, made, tmp_path / "made", start=str(tmp_path / "dry" / "model"))
-
-
-def test_a_recipe_without_floors_leaves_them_out(photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "what", "without"), [("shore", 0.4, "lakes", None), ("floors", 2, "floors", 0)]
+)
+def test_a_recipe_without_lakes_or_floors_leaves_them_out(
+    key: str, value: float, what: str, without: int | None, photographs: Path, tmp_path: Path
+) -> None:
     plain = toy_recipe(images=64)
-    floored = dataclasses.replace(plain.generator, floors=2)
-    run(photographs, toy_recipe(images=32, generator=floored), tmp_path / "floored")
-    model = str(tmp_path / "floored" / "model")
+    generator = dataclasses.replace(plain.generator, **{key: value})  # type: ignore[arg-type]
+    run(photographs, toy_recipe(images=32, generator=generator), tmp_path / "with")
+    model = str(tmp_path / "with" / "model")
     told = [str(event) for event in run(photographs, plain, tmp_path / "plain", start=model)]
-    assert any("model's floors are left out" in line for line in told)
-    assert load_model(tmp_path / "plain" / "model").recipe.generator.floors == 0
+    assert any(f"model's {what} are left out" in line for line in told)
+    kept = str(tmp_path / "plain" / "model")
+    assert getattr(load_model(kept).recipe.generator, key) == without
+    made = toy_recipe(images=96, generator=generator)
+    with pytest.raises(ModelError, match="another generator"):
+        run(photographs, made, tmp_path / "made", start=kept)
