@@ -31,8 +31,6 @@ class Floors(nn.Module):
 
     def forward(self, w: Tensor) -> Tensor:
         """Styles [...,D], none of them below a floor; summed in float64."""
-        reads, moves, least = (
-            x.to(w.device).double() for x in (self.reads, self.moves, self.least)
-        )
+        reads, moves, least = self.reads.double(), self.moves.double(), self.least.double()
         short = F.softplus(SHARPNESS * (least - w.double() @ reads.T)) / SHARPNESS
         return w + (short @ moves).to(w)

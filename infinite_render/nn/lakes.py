@@ -12,7 +12,7 @@ first, sky farther down. One linear map makes features of water of it. The textu
 paints land and water each alone, and one is laid over the other (`nn.surface`): features of both
 mixed within a cell would be painted as haze.
 Around a lake the land rises, that is, it is taken from deeper in the picture: else water would meet
-the sky wherever land is low. Where the latent is lower than that, nothing changes, bit for bit.
+the sky wherever land is low. Where the latent is below RISING nothing changes, bit for bit.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def cell_depth(*, shore: float, foot: float, span_cells: int) -> float:
 
 
 def deepest(*, shore: float, foot: float, span_cells: int) -> float:
-    """The depth at which water ends: below that, depths cannot be told."""
+    """The depth at which water ends, at most: no deeper than depths can be told from c."""
     told = (math.atanh(_MOST_TANH) - shore) / (foot - shore)
     return min(DEEPEST, told - SEEN * cell_depth(shore=shore, foot=foot, span_cells=span_cells))
 

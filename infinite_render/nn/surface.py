@@ -29,7 +29,7 @@ NoiseOf = Callable[[int, Window], Tensor]
 
 
 class Surface(NamedTuple):
-    """Of each px, float32 [N,1,h,w]: how much of it is water, 0 .. 1, and lighter by ripples."""
+    """Of each px, float32 [N,1,h,w]: what share is water, and what share of light ripples add."""
 
     share: Tensor
     ripples: Tensor

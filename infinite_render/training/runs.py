@@ -206,12 +206,10 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
         )
     weights = model.generator.state_dict()
     wanted, had = recipe.generator, model.recipe.generator
-    left_out = {
-        LAKES: ("lakes", "shore", wanted.shore is None and had.shore is not None),
-        FLOORS: ("floors", "floors", wanted.floors == 0 and had.floors > 0),
-    }
-    gone = tuple(prefix for prefix, (_, _, is_gone) in left_out.items() if is_gone)
-    weights = {name: each for name, each in weights.items() if not name.startswith(gone)}
+    left_out = [(LAKES, "lakes", "shore")] if wanted.shore is None and had.shore is not None else []
+    left_out += [(FLOORS, "floors", "floors")] if had.floors and not wanted.floors else []
+    for prefix, _, _ in left_out:
+        weights = {name: each for name, each in weights.items() if not name.startswith(prefix)}
     for module in (state.generator, state.averaged):
         module.load_state_dict(weights)
     state.images = _images_of(model) // recipe.batch * recipe.batch
@@ -223,8 +221,7 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
     lines = [f"started from {model.name}, {state.images:,} images; optimisers are fresh"]
     lines += [
         f"{model.name}'s {what} are left out: recipe {recipe.name!r} names no {key}"
-        for what, key, is_gone in left_out.values()
-        if is_gone
+        for _, what, key in left_out
     ]
     path = model.folder / CRITIC
     if not path.is_file():
