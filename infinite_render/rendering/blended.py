@@ -8,24 +8,17 @@ every location by
 
 the 1x1 convolution of s^2 with the summed squared weights; multiplied out where there are fewer
 pairs of styles than channels. The structure's scales come from z_g, those of the texture from w;
-both are blended by the same shares, given at the nodes of the lattice of cells and interpolated
-linearly on every finer lattice.
-
-Everything between two convolutions is done for a few rows at a time, which stay in the cache. Most
-such bands hold fewer styles than the window does; where a band holds one, its scales are the same
-at every location and nothing is multiplied out. Matrices have few sizes, for the library writes its
-products anew for each: a band has as many rows as any other, its styles are of few numbers.
+both are blended by the same shares, interpolated between the nodes of the lattice of cells
+(`shares`). Everything between two convolutions is done for a few rows at a time, which stay in the
+cache.
 Shapes: features [1,C,h,w] in the scene's precision, channels last, changed in place; shares
 float32 [K,h,w] at nodes; noise as in `compiled`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,85 +28,9 @@ from infinite_render.nn.ops import SLOPE, SQRT2, ModulatedConv, blur, center_cro
 from infinite_render.nn.structure import StructureLayer, StructureSynthesizer
 from infinite_render.nn.texture import TextureBlock, TextureSynthesizer
 from infinite_render.rendering.compiled import NoiseReader
+from infinite_render.rendering.shares import Band, Shares
 
-_BAND_VALUES = 1 << 19  # of features at a time: about a core's cache, and few calls a cell
 EPSILON = 1e-8 / 2  # of the demodulation; beside the squares, which carry the gain, too
-
-
-class Band(NamedTuple):
-    """A few rows, the styles that hold there, and their shares in them.
-
-    weights float32 [styles,n], n at least the rows' pixels; None where one style alone holds.
-    """
-
-    rows: slice
-    styles: tuple[int, ...]
-    weights: Tensor | None
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Shares of K styles on a lattice of `points` to a cell, read a band of rows at a time.
-
-    nodes [K,n,m] cover `cells`; `window` is the part of the lattice that is asked for.
-    """
-
-    nodes: Tensor
-    cells: Window
-    window: Window
-    points: int
-    _kept: dict[int, list[Band]] = field(default_factory=dict)
-
-    def step(self, channels: int) -> int:
-        """Rows of a band of features [h,w,C]."""
-        return max(1, _BAND_VALUES // (channels * self.window.width))
-
-    def bands(self, channels: int) -> list[Band]:
-        """The bands of features [h,w,C] of the window, made once; the last may be lower."""
-        step = self.step(channels)
-        if step not in self._kept:
-            self._kept[step] = list(self._bands(step))
-        return self._kept[step]
-
-    def _bands(self, step: int) -> Iterator[Band]:
-        (y, x, height, width), cells, points = self.window, self.cells, self.points
-        # Rows beyond the window, which nobody reads, make the last band's shares as many as all.
-        down = _tents(y, -(-height // step) * step, cells.y, cells.height, points)
-        across = _tents(x, width, cells.x, cells.width, points)
-        down, across = down.to(self.nodes.device), across.to(self.nodes.device)
-        columns = self.nodes @ across.t()  # [K,n,w]
-        held = (self.nodes != 0).any(dim=2).cpu().numpy()  # [K,n]
-        for row in range(0, height, step):
-            near = slice(
-                (y + row) // points - cells.y,
-                (y + row + step - 1) // points + 2 - cells.y,
-            )
-            styles = np.flatnonzero(held[:, near].any(axis=1)).tolist()
-            rows = slice(row, min(row + step, height))
-            if len(styles) == 1:
-                yield Band(rows, tuple(styles), None)
-                continue
-            some = (*styles, *styles[:1] * (_padded(len(styles)) - len(styles)))
-            weights = (down[row : row + step, near] @ columns[list(some), near]).flatten(1)
-            weights[len(styles) :] = 0
-            yield Band(rows, some, weights)
-
-
-def _padded(count: int) -> int:
-    """The next of 2, 3, 4, 6, 8, 12, 16, ... styles.
-
-    >>> [_padded(count) for count in (2, 3, 5, 7, 9)]
-    [2, 3, 6, 8, 12]
-    """
-    power = 1 << (count - 1).bit_length()
-    return power * 3 // 4 if power > 2 and count <= power * 3 // 4 else power
-
-
-def _tents(start: int, size: int, first: int, count: int, points: int) -> Tensor:
-    """Linear interpolation from nodes first .. first + count - 1, [size,count]; exact weights."""
-    place = (np.arange(start, start + size) - first * points)[:, None] / points
-    weight = 1 - np.abs(place - np.arange(count)[None])
-    return torch.from_numpy(np.maximum(weight, 0).astype(np.float32))
 
 
 def _grid(x: Tensor) -> Tensor:
@@ -132,11 +49,12 @@ class Scales:
     of_styles: Tensor
 
     def at(self, band: Band, out: Tensor) -> Tensor:
-        """[n,C], or [C] for a band of one style; `out` [n,C] is memory to use."""
+        """[n,C], or [C] for a band of one style; `out` is memory to use, [n,C] or more."""
         if band.weights is None:
             return self.of_styles[band.styles[0]]
         scales = self.of_styles[list(band.styles)]
-        return torch.mm(band.weights.to(out.dtype).t(), scales, out=out)
+        weights = band.weights.to(out.dtype).t()
+        return torch.mm(weights, scales, out=out[: len(weights)])
 
 
 @dataclass(frozen=True)
@@ -152,10 +70,11 @@ class Demodulation:
     _kept: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
 
     def at(self, band: Band, out: Tensor) -> Tensor:
-        """[n,O], or [O] for a band of one style; `out` [n,O] is memory to use."""
+        """[n,O], or [O] for a band of one style; `out` is memory to use, [n,O] or more."""
         weights, styles = band.weights, band.styles
         if weights is None:
             return self._of_pairs(styles)[0].rsqrt()
+        out = out[: weights.shape[1]]
         if len(styles) * (len(styles) + 1) // 2 <= self.scales.shape[1]:
             pairs = _pairs(weights).to(self.dtype).t()
             return torch.mm(pairs, self._of_pairs(styles), out=out).rsqrt_()
@@ -192,17 +111,20 @@ def _scratch(x: Tensor, shares: Shares) -> Tensor:
     return x.new_empty(shares.step(channels) * shares.window.width, channels)
 
 
-def _cut(factors: Tensor, values: Tensor) -> Tensor:
-    """Factors [C] as they are, or of [n,C] as many as there are values."""
-    return factors if factors.ndim == 1 else factors[: len(values)]
+def _spread(factors: Tensor, values: Tensor) -> Tensor:
+    """Factors [C] or [n,C] of a band as they multiply values [r,w,C] of a part of it."""
+    rows, width = values.shape[:2]
+    if factors.ndim == 1 or len(factors) == width:  # one row's, and so every row's
+        return factors
+    return factors[: rows * width].view(values.shape)
 
 
 def scale_(x: Tensor, scales: Scales, shares: Shares) -> Tensor:
     """x [1,I,h,w] times sum_k a_k s_k, in place."""
     grid, scratch = _grid(x), _scratch(x, shares)
     for band in shares.bands(x.shape[1]):
-        values = grid[band.rows].flatten(0, 1)
-        values.mul_(_cut(scales.at(band, scratch), values))
+        values = grid[band.rows]
+        values.mul_(_spread(scales.at(band, scratch), values))
     return x
 
 
@@ -234,12 +156,12 @@ class BlendedConv:
             added[..., 0] = noise
         scratch = _scratch(y, shares)
         for band in shares.bands(y.shape[1]):
-            values = grid[band.rows].flatten(0, 1)
-            values.mul_(_cut(self.demodulation.at(band, scratch), values))
-            values.addmm_(added[band.rows].flatten(0, 1), self.noise_bias)
+            values = grid[band.rows]
+            values.mul_(_spread(self.demodulation.at(band, scratch), values))
+            values.flatten(0, 1).addmm_(added[band.rows].flatten(0, 1), self.noise_bias)
             F.leaky_relu_(values, SLOPE)
             if self.then_scales is not None:
-                values.mul_(_cut(self.then_scales.at(band, scratch), values))
+                values.mul_(_spread(self.then_scales.at(band, scratch), values))
         return y
 
 
@@ -307,12 +229,13 @@ class BlendedRGB:
         else:
             scratch, scaled = _scratch(x, shares), _scratch(x, shares)
             for band in shares.bands(x.shape[1]):
-                values = grid[band.rows].flatten(0, 1)
-                part = scaled[: len(values)]
-                torch.mul(values, _cut(self.scales.at(band, scratch), values), out=part)
+                values = grid[band.rows]
+                part = scaled[: values.shape[0] * values.shape[1]]
+                factors = _spread(self.scales.at(band, scratch), values)
+                torch.mul(values, factors, out=part.view(values.shape))
                 torch.mm(part, self.weight, out=rgb[band.rows].flatten(0, 1))
                 if then_scales is not None:
-                    values.mul_(_cut(then_scales.at(band, scratch), values))
+                    values.mul_(_spread(then_scales.at(band, scratch), values))
         return rgb.permute(2, 0, 1).float() + self.bias
 
 
