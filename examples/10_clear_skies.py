@@ -5,7 +5,7 @@
     python examples/10_clear_skies.py landscape ONCE
     python examples/10_clear_skies.py ONCE TWICE 6400 300 1
 
-FRAMES are painted, most of them as `generate` paints, truncated and about the horizon; in these the
+FRAMES are painted, most of them truncated as `generate` does and about the horizon; in these the
 sky around takes the place of what floats (`training/skies.py`), and in STEPS the structure
 synthesizer learns it (`training/lessons.py`). SEED draws other latents. The model in the box was
 taught so twice, from the one before it; its card tells of it.

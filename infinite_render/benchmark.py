@@ -26,8 +26,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, SeededLatents
 from infinite_render.fields.local import ALONE, LAKES_DRY, LocalLaw
+from infinite_render.fields.styles import StyleField
 from infinite_render.geometry import Window, window_needed
 from infinite_render.models import Model
 from infinite_render.rendering.canvas import Canvas, paint_canvas
@@ -69,8 +71,14 @@ class TimedLatents:
     def z_global(self, dim: int) -> NDArray[np.float32]:
         return self._timed("z_global", dim)
 
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        return self.inner.own_styles(law)
+
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> NDArray[np.float32]:
         return self._timed("z_local", window_cell, dim, law)
+
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> NDArray[np.float32]:
+        return self._timed("relief", window_cell, wrap_cells)
 
     def texture_noise(self, layer: int, window: Window) -> NDArray[np.float32]:
         return self._timed("texture_noise", layer, window)

@@ -125,6 +125,11 @@ class GeneratorConfig:
         return self.patch_cells + self.start_rows - 1
 
     @property
+    def v_per_row(self) -> float:
+        """By how much v, of the coordinates, grows from one row of cells to the next."""
+        return 2 * self.cut / self.span_cells
+
+    @property
     def styles(self) -> int:
         """Entries of w a picture reads: one per convolution, and the last ToRGB's."""
         return 2 * self.blocks + 1
@@ -171,13 +176,23 @@ def check_truncation(psi: float) -> float:
     return psi
 
 
+def check_style_drift(drift: float) -> float:
+    """RecipeError for a drift of the style beyond 0 .. 1."""
+    if not 0.0 <= drift <= 1.0:
+        raise RecipeError(f"style_drift = {drift} must be 0, one style, to 1, any style")
+    return drift
+
+
 @dataclass(frozen=True)
 class RenderConfig:
-    """How the plane is cut for rendering; part of what a picture's bits depend on."""
+    """How the plane is cut for rendering, and varied; part of what a picture's bits depend on."""
 
     cell_px: int = 512  # a cell is computed alone, always with the same shapes
     block_px: int = 2048  # structure is computed once per block; one shard of the store
     truncation: float = 1.0  # psi: 1 leaves latents as drawn, 0 is the mean style
+    style_drift: float = 0.0  # share of z_g's standard deviation that drifts along a canvas
+    style_cells: int = 64  # over which it goes from one value to the next
+    relief: float = 0.0  # rows of cells by which land is high or low, standard deviation
 
     def __post_init__(self) -> None:
         if self.cell_px < 1 or self.block_px < 1 or self.block_px % self.cell_px:
@@ -185,6 +200,13 @@ class RenderConfig:
                 f"block_px = {self.block_px} must be a multiple of cell_px = {self.cell_px}"
             )
         check_truncation(self.truncation)
+        check_style_drift(self.style_drift)
+        if not 1 <= self.style_cells <= MOST_CELLS:
+            raise RecipeError(f"style_cells = {self.style_cells} must be 1 to {MOST_CELLS}")
+        if not 0.0 <= self.relief < math.inf:
+            raise RecipeError(
+                f"relief = {self.relief} must be 0 rows of cells or more, and not infinite"
+            )
 
 
 @dataclass(frozen=True)
@@ -203,6 +225,11 @@ class ModelRecipe:
         if self.render.block_px > MOST_BLOCK_PX:  # here: a plan alone may be reckoned for any block
             raise RecipeError(
                 f"render.block_px = {self.render.block_px} must be {MOST_BLOCK_PX} at most"
+            )
+        if self.render.relief and not self.generator.coordinates:
+            raise RecipeError(
+                f"render.relief = {self.render.relief} shifts coordinates, and the generator sees "
+                "none; leave it out"
             )
         if self.render.cell_px % self.generator.stride:
             raise RecipeError(

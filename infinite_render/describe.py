@@ -68,6 +68,8 @@ def describe_model(model: Model) -> tuple[str, Rows]:
         ("training patch", f"{generator.patch_px} px, {generator.patch_cells} cells"),
         ("a cell of latents", f"{generator.stride} px"),
         *_drift_row(generator),
+        *_style_row(recipe),
+        *_relief_row(recipe),
         *_lakes_row(recipe),
         *_floors_row(generator),
         ("structure", f"{generator.structure_layers} layers of {generator.structure_dim} channels"),
@@ -119,6 +121,22 @@ def _drift_row(generator: GeneratorConfig) -> Rows:
         return []
     text = f"{generator.drift:g} of them, over {generator.drift_cells} cells"
     return [("drift of latents", text)]
+
+
+def _style_row(recipe: ModelRecipe) -> Rows:
+    render = recipe.render
+    if render.style_drift == 0:
+        return []
+    return [
+        ("drift of the style", f"{render.style_drift:g} of it, over {render.style_cells} cells")
+    ]
+
+
+def _relief_row(recipe: ModelRecipe) -> Rows:
+    if recipe.render.relief == 0:
+        return []
+    px = recipe.render.relief * recipe.generator.stride
+    return [("relief", f"land is some {px:.0f} px high or low at depth 0")]
 
 
 def _zooms(recipe: ModelRecipe) -> int:

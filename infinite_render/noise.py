@@ -67,6 +67,7 @@ class Stream(IntEnum):
     STYLE     2            styles that have a place: anchors and regions, at their own index
     DRIFT     3            the part of local latents that drifts, at its nodes
     LAKES     4            where lakes lie and have bays, at nodes of each scale
+    RELIEF    5            where land is high or low, at nodes of each scale
     TEXTURE   16 .. 63     a texture layer's noise, on its own lattice: `texture_stream(layer)`
     DETAIL    64 .. 1023   the detail ladder's noise: `detail_stream(step, layer)`
     FREE      1024 ..      left to experiments and to what is yet to come
@@ -77,6 +78,7 @@ class Stream(IntEnum):
     STYLE = 2
     DRIFT = 3
     LAKES = 4
+    RELIEF = 5
     TEXTURE = 16
     DETAIL = 64
     FREE = 1024

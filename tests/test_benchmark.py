@@ -6,6 +6,7 @@ import pytest
 from small_models import SMALL_DETAIL, random_model
 
 from infinite_render.benchmark import TimedLatents, _convolutions, benchmark
+from infinite_render.fields.drifting_styles import Drifting, StyleLaw
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.geometry import Window
 from infinite_render.rendering.compiled import PlainConv
@@ -43,5 +44,8 @@ def test_timed_latents_are_the_latents() -> None:
     window = Window(-3, 5, 40, 50)
     assert (timed.z_local(window, 3) == plain.z_local(window, 3)).all()
     assert (timed.texture_noise(1, window) == plain.texture_noise(1, window)).all()
+    assert (timed.relief(window) == plain.relief(window)).all()
     assert timed.describe() == plain.describe()
+    law = StyleLaw(0.5, 6, 17)
+    assert timed.own_styles(law) == plain.own_styles(law) == Drifting(4, law)
     assert timed.seconds > 0

@@ -10,6 +10,7 @@ import pytest
 import pyvips
 from commands import done, refused, sha256
 
+from infinite_render.fields.drifting_styles import Drifting, StyleLaw
 from infinite_render.fields.geojson import read_styles
 from infinite_render.fields.shapes import Disc, Polygon
 from infinite_render.fields.styles import Points, Style, StyledPoint
@@ -61,6 +62,22 @@ def test_a_style_that_is_the_planes_own_changes_nothing(model_folder: Path) -> N
         assert np.array_equal(pixels(f"{name}.png"), pixels("plain.png"))
 
 
+def test_the_drift_of_the_style_is_the_models_own_unless_told(model_folder: Path) -> None:
+    for name, options in (
+        ("own", ()),
+        ("none", ("--style-drift", 0)),
+        ("much", ("--style-drift", 1)),
+    ):
+        done("generate", *SIZE, "--model", model_folder, "--seed", 5, *options, f"{name}.png")
+    model = load_model(model_folder)
+    assert model.recipe.render.style_drift == 0
+    assert np.array_equal(pixels("own.png"), pixels("none.png"))
+    law = StyleLaw.of(model.recipe)._replace(drift=1.0)
+    drifting = Scene(model, seed=5, styles=Drifting(5, law)).render(0, 0, 200, 320)
+    assert np.array_equal(pixels("much.png"), drifting)
+    assert not np.array_equal(pixels("much.png"), pixels("own.png"))
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -68,6 +85,7 @@ def test_a_style_that_is_the_planes_own_changes_nothing(model_folder: Path) -> N
         ("--styles", "styles.json"),
         ("--anchors", 96, "--wrap", "x"),
         ("--reseed", "100,20,40,40@9", "--reseed", "0,0,8,8@3"),
+        ("--style-drift", 0.7, "--wrap", "x", "--styles", "styles.json"),
         ("--styles", "styles.json", "--anchors", 96, "--wrap", "x", "--reseed", "300,0,20,20@2"),
     ],
 )
@@ -140,6 +158,10 @@ def test_geojson_is_read_in_the_pictures_pixels() -> None:
         (("--anchors", 3), "--anchors 3 is below the cell of latents, 8 px"),
         (("--anchors", 64, "--style", "1@1,1"), "both divide the plane"),
         (("--anchors", 10**400), "is not a whole number of pixels, 1 or more"),
+        (("--style-drift", 1.5), "style_drift = 1.5 must be 0, one style, to 1, any style"),
+        (("--style-drift", 0.5, "--anchors", 64), "--style-drift is of no use with --anchors"),
+        (("--style-drift", 0.5, "--style", "1@1,1"), "is of no use with points of style"),
+        (("--recipe", "x.tif", "--style-drift", 0.5), "--height, --style-drift would"),
         (("--fade", 9), "--fade is of no use"),
         (("--fade", 10**400, "--style", "1@1,1"), "is not a whole number of pixels, 1 or more"),
         (("--reseed", "1,2,3@4"), "is not X,Y,W,H@SEED"),

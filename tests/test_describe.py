@@ -118,3 +118,9 @@ def test_a_larger_generator_reaches_further() -> None:
     small = affected_px(BlockPlan(SMALL, model.recipe.render))
     large = affected_px(BlockPlan(GeneratorConfig(), model.recipe.render))
     assert large.size > small.size > SMALL.patch_px - 5
+
+
+def test_how_pictures_vary_along_a_canvas_is_told() -> None:
+    told = dict(describe("landscape")[1])
+    assert told["drift of the style"] == "0.7 of it, over 64 cells"
+    assert told["relief"] == "land is some 8 px high or low at depth 0"

@@ -56,12 +56,11 @@ def test_latents_keep_their_variance_and_are_alike_over_the_drift_alone() -> Non
     assert abs(far.mean()) < 0.02
 
 
-def test_truncation_leaves_more_of_the_drift() -> None:
+def test_truncation_takes_local_latents_by_the_square_of_psi() -> None:
     window = Window(-4, 9, 6, 8)
     whole = local_latents(5, window, 3, LAW)
-    alone = np.float32(0.8) * local_latents(5, window, 3)
     half = local_latents(5, window, 3, replace(LAW, psi=0.5))
-    np.testing.assert_allclose(half, alone / 8 + (whole - alone) / 4, atol=1e-6)
+    np.testing.assert_array_equal(half, whole / 4)
     assert not local_latents(5, window, 3, replace(LAW, psi=0.0)).any()
 
 
@@ -72,8 +71,8 @@ def test_truncated_latents_lie_nearer_to_their_mean_beyond_the_band() -> None:
     everywhere = local_latents(5, window, 3, replace(law, band_cells=None))
     np.testing.assert_array_equal(local_latents(5, window, 3, law), everywhere * by_row[:, None])
     np.testing.assert_array_equal(by_row[40 + 4 : 40 + 12], 1)
-    np.testing.assert_array_equal(by_row[: 40 - 8], 0.25)  # in the sky
-    np.testing.assert_array_equal(by_row[40 + 16 + 8 :], 0.0625)  # in the ground
+    np.testing.assert_array_equal(by_row[: 40 - 8], 0.5)  # in the sky
+    np.testing.assert_array_equal(by_row[40 + 16 + 8 :], 0.125)  # in the ground
     assert (np.diff(by_row[40 - 5 : 40 + 5]) > 0).all()
     assert (np.diff(by_row[40 + 11 : 40 + 21]) < 0).all()
 

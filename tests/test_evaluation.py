@@ -103,7 +103,8 @@ def test_a_frame_of_the_ladder_is_the_frame_of_scale_1_seen_closer() -> None:
     again = shrink(large, 101, 101)[0]
     assert np.abs(small - again).mean() < 6  # the lattices lie 1.5 px of depth 2 apart
     assert small.std() > 20
-    assert np.array_equal(plain.frame(7, 0, 1), replace(plain, ladder=True).frame(7, 0, 1))
+    cells_of_512_px = replace(plain, ladder=True).frame(7, 0, 1)[0].astype(int)
+    assert np.abs(small - cells_of_512_px).max() <= 1  # cells of other shapes round otherwise
 
 
 def test_a_model_without_a_ladder_is_painted_at_depth_0(painter: ModelPainter) -> None:

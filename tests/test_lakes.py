@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_models import SMALL, SMALL_DETAIL, random_generator, random_model
 from torch import Tensor
-from wet_models import CONFIG, dry_like, inputs, lakes_of
+from wet_models import CONFIG, LEVEL, dry_like, inputs, lakes_of
 
 from infinite_render.describe import describe_model
 from infinite_render.errors import RecipeError
@@ -65,12 +65,12 @@ def test_land_rises_about_lakes_and_stays_as_it_is_far_from_them() -> None:
     lakes = lakes_of(random_model(CONFIG))
     _, z_local, c = inputs(CONFIG)
     v, (first, last) = torch.atanh(c[0, 0, :, 0].double()), RISING
-    c_wet = lakes.risen(torch.full_like(z_local[:, -1:], last), c)
+    c_wet = lakes.risen(torch.full_like(z_local[:, -1:], last), c, LEVEL)
     risen = torch.atanh(c_wet[0, 0, :, 0].double())
     shown = abs(v) < CONFIG.cut + 0.5
     torch.testing.assert_close(risen[shown], v[shown] + RISE, atol=2e-3, rtol=0)
     assert c_wet[:, 1:].equal(c[:, 1:])
-    assert lakes.risen(torch.full_like(z_local[:, -1:], first), c).equal(c)
+    assert lakes.risen(torch.full_like(z_local[:, -1:], first), c, LEVEL).equal(c)
 
 
 def test_shores_meet_at_the_ends_of_a_lake_and_part_where_it_widens() -> None:
@@ -203,7 +203,7 @@ def test_coordinates_are_mirrored_below_the_shore() -> None:
     tanh_v = vertical(rows, cut=CONFIG.cut, span_cells=CONFIG.span_cells)
     v = CONFIG.cut * (2 * rows / CONFIG.span_cells - 1)
     c = torch.stack([tanh_v, rows, rows], dim=1)[..., None]
-    mirrored = lakes.mirrored(c)
+    mirrored = lakes.mirrored(c, LEVEL)
     expected = torch.tanh(0.4 - COMPRESSION * (v - 0.4).clamp(min=0))[0]
     torch.testing.assert_close(mirrored[0, 0, :, 0], expected, atol=1e-4, rtol=0)
     assert mirrored[:, 1:].equal(c[:, 1:])

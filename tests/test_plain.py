@@ -12,6 +12,8 @@ from small_models import SMALL, random_model
 from infinite_render.config import GeneratorConfig
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.local import LocalLaw
+from infinite_render.fields.relief import relief_in
+from infinite_render.fields.styles import OneStyle, Style
 from infinite_render.geometry import (
     Window,
     structure_stage,
@@ -19,16 +21,16 @@ from infinite_render.geometry import (
     window_needed,
     windows_given,
 )
-from infinite_render.models import load_model
+from infinite_render.models import Model, load_model
 from infinite_render.nn.coordinates import window_grid
 from infinite_render.nn.surface import WAVE
 from infinite_render.pixels import to_uint8
 from infinite_render.rendering.scene import Picture, Scene
 
 
-def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Picture:  # type: ignore[no-untyped-def]
+def plainly(model: Model, window: Window, seed: int) -> Picture:
     """The window by one run of the network of `nn`, over all of it and the length of a ripple."""
-    latents = SeededLatents(seed)
+    config, latents = model.recipe.generator, SeededLatents(seed)
     texture = texture_stage(config.blocks)
     structure = structure_stage(config.structure_layers, config.structure_radius)
     ripple_px = 0 if config.shore is None else WAVE << (config.blocks - 1)
@@ -48,11 +50,12 @@ def plainly(config: GeneratorConfig, network, window: Window, seed: int) -> Pict
     ]
     z_local = latents.z_local(latent_cells, config.latent_dim, LocalLaw.of(config))
     with torch.no_grad():
-        rgb, _ = network(
+        rgb, _ = model.generator(
             torch.from_numpy(latents.z_global(config.global_dim))[None],
             torch.from_numpy(z_local)[None],
             c,
             noise=noise,
+            relief=torch.from_numpy(relief_in(latent_cells, latents.relief, model.recipe)),
         )
     rows, columns = window.within(lattices[-1])
     return to_uint8(rgb[0][:, rows, columns])
@@ -80,13 +83,14 @@ def test_the_plane_is_that_of_the_plain_network(config: GeneratorConfig, y: int,
     painter = random_model(config)
     window = Window(y, x, 230, 250)
     got = Scene(painter, seed=9, precision="float32").render(*window, workers=2)
-    assert_hardly_apart(got, plainly(config, painter.generator, window, 9))
+    assert_hardly_apart(got, plainly(painter, window, 9))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_plane_of_the_default_model_is_that_of_its_plain_network(seed: int) -> None:
     painter = load_model("landscape")
     window = Window(-60, 300 - 10**9 * seed, 400, 700)
-    scene = Scene(painter, seed=seed, precision="float32", truncation=1.0)
-    expected = plainly(painter.recipe.generator, painter.generator, window, seed)
+    one = OneStyle(Style(seed))
+    scene = Scene(painter, seed=seed, styles=one, precision="float32", truncation=1.0)
+    expected = plainly(painter, window, seed)
     assert_hardly_apart(scene.render(*window, depth=0, workers=2), expected)

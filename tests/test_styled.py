@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from small_models import SMALL, SMALL_DETAIL, random_model
 from torch import Tensor
 
+from infinite_render.fields.drifting_styles import Drifting, StyleLaw
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.local import LocalLaw
 from infinite_render.fields.shapes import Disc, Polygon, Shapes
@@ -36,6 +37,7 @@ from infinite_render.nn.ops import ModulatedConv, activate, center_crop, skip_up
 from infinite_render.pixels import to_uint8
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.scene import Picture, Scene
+from infinite_render.rendering.shares import Shares
 from infinite_render.rendering.store import open_store
 
 POINTS = Points(
@@ -48,6 +50,7 @@ FIELDS: dict[str, StyleField] = {
     "points": POINTS,
     "many points": MANY,
     "anchors": Anchors(3, 6.5),
+    "drifting": Drifting(3, StyleLaw(0.7, 6, SMALL.span_cells)),
     "shapes": Shapes(OneStyle(Style(3)), (Disc(5.5, 20, 6, Style(9)), BOX), 4.0),
 }
 
@@ -162,9 +165,24 @@ def test_the_plane_is_that_of_the_plain_network_modulated_by_location(name: str)
 def test_a_cylinder_closes_as_the_plain_network_with_periodic_inputs_does() -> None:
     wrap = 19
     window = Window(10, 8 * wrap - 40, 40, 80)
-    for field in (FIELDS["anchors"], FIELDS["shapes"]):
+    for field in (FIELDS["anchors"], FIELDS["drifting"], FIELDS["shapes"]):
         got = scene(field, wrap).render(*window)
         assert_same_but_for_rounding(got, plainly(window, field, wrap))
+
+
+def test_rows_that_are_alike_are_blended_as_rows_that_are_not() -> None:
+    cells, window = Window(0, 0, 7, 9), Window(3, 5, 40, 60)
+    nodes = torch.from_numpy(FIELDS["anchors"].blend(cells).shares)
+    unlike = torch.cat([nodes, torch.zeros_like(nodes[:1])])
+    unlike[-1, 1] = 1e-30  # no share, and yet this row is not as the next
+    (fast,), (slow,) = (Shares(given, cells, window, 8).bands(5) for given in (nodes, unlike))
+    assert fast.weights is not None
+    assert slow.weights is not None
+    count = len(fast.weights)
+    assert fast.weights.shape[1] == window.width
+    assert slow.styles[:count] == fast.styles
+    whole = slow.weights[:count, : 40 * 60].view(count, 40, 60)
+    torch.testing.assert_close(fast.weights[:, None].expand_as(whole), whole)
 
 
 # One hash
@@ -198,7 +216,7 @@ def test_a_window_of_a_window_is_that_window(name: str, wrap: int | None, depth:
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("wrap", [5, 16, 33])
 def test_a_cylinder_is_the_same_after_a_turn(wrap: int, depth: int) -> None:
-    for field in (None, FIELDS["anchors"]):
+    for field in (None, FIELDS["anchors"], FIELDS["drifting"]):
         painter = scene(field, wrap)
         period = painter.wrap_px(depth)
         assert period == wrap * 8 << depth

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from small_models import SMALL, random_generator, random_model
 from torch import Tensor
-from wet_models import CONFIG, inputs, lakes_of
+from wet_models import CONFIG, LEVEL, inputs, lakes_of
 
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.geometry import (
@@ -67,13 +67,15 @@ def test_water_lies_over_land_and_land_is_land_elsewhere() -> None:
     torch.manual_seed(4)
     lattices = windows_given(texture_stage(CONFIG.blocks), Window(0, 0, 40, 30))[1:]
     noise = [torch.randn(1, 1, *window[2:]) for window in lattices]
-    land = dry(z_global[None], z_local[:, :-1], lakes.risen(z_local[:, -1:], c), noise=noise)[0][0]
+    land = dry(
+        z_global[None], z_local[:, :-1], lakes.risen(z_local[:, -1:], c, LEVEL), noise=noise
+    )[0][0]
     far_from_water = F.max_pool2d(share[None], 17, 1, 8)[0] == 0  # shores are rough
     assert far_from_water.any()
     assert rgb[:, far_from_water].equal(land[:, far_from_water])
     assert not torch.isclose(rgb[:, share == 1], land[:, share == 1]).all()
     water = model.generator.texture(
-        model.generator.structure.of_water(z_global[None], z_local[:, :-1], c),
+        model.generator.structure.of_water(z_global[None], z_local[:, :-1], c, LEVEL),
         model.generator.style(z_global[None]),
         noise,
     )[0]

@@ -93,7 +93,7 @@ AROUND = Window(-8, -30, 30, 70)
 )
 def test_every_drawn_local_latent_shrinks(field: LatentField) -> None:
     drawn, half = field.z_local(AROUND, 4), LocalLaw(0.5)
-    np.testing.assert_array_equal(field.z_local(AROUND, 4, half), drawn * np.float32(0.125))
+    np.testing.assert_array_equal(field.z_local(AROUND, 4, half), drawn * np.float32(0.25))
     np.testing.assert_array_equal(field.z_local(AROUND, 4, LocalLaw(1.0)), drawn)
 
 
@@ -110,14 +110,14 @@ def test_local_latents_that_an_inversion_found_stay(
     np.testing.assert_array_equal(field.z_local(far, 4, law), seeded.z_local(far, 4, law))
 
 
-def test_a_picture_is_that_of_local_latents_by_the_cube_of_psi() -> None:
+def test_a_picture_is_that_of_local_latents_by_the_square_of_psi() -> None:
     @dataclass(frozen=True)
     class Shrunk(SeededLatents):
         def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
             assert law.psi == 0.5
             whole = super().z_local(window_cell, dim, replace(law, psi=1.0))
             in_band = band_weights(window_cell.y_span, law.psi, SMALL.span_cells)[:, None]
-            return whole * np.float32(0.125) * in_band
+            return whole * np.float32(0.25) * in_band
 
     model = random_model(replace(SMALL, drift=0.0))
     shrunk = Scene(model, latents=Shrunk(3), truncation=0.5)
@@ -126,7 +126,7 @@ def test_a_picture_is_that_of_local_latents_by_the_cube_of_psi() -> None:
 
 def test_pictures_of_another_truncation_are_told_apart() -> None:
     model = random_model(SMALL)
-    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 6
+    assert Scene(model, truncation=0.5).identity()["truncation_version"] == 7
     assert "truncation_version" not in Scene(model).identity()  # nothing is truncated
 
 

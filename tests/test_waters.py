@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_models import random_model
+from wet_models import LEVEL
 
 from infinite_render.errors import ModelError
 from infinite_render.fields.local import LAKES_DRY
@@ -75,7 +76,9 @@ def test_water_is_painted_from_what_lies_above_the_shore() -> None:
     scene = draw_inside(frames_recipe(model, seed=0), 0, BATCH)
     lakes = model.generator.structure.lakes
     assert lakes is not None
-    flipped = dataclasses.replace(scene, c=lakes.mirrored(scene.c), z_local=scene.z_local[:, :-1])
+    flipped = dataclasses.replace(
+        scene, c=lakes.mirrored(scene.c, LEVEL), z_local=scene.z_local[:, :-1]
+    )
     expected = paint(random_model().generator, flipped, torch.float32, torch.channels_last).rgb
     torch.testing.assert_close(paint_water(model.generator, scene, torch.float32), expected)
 

@@ -20,6 +20,9 @@ from infinite_render.nn.lakes import Lakes
 CONFIG = replace(SMALL, shore=0.4)
 
 
+LEVEL = torch.zeros(1)  # no relief
+
+
 def lakes_of(model: Model) -> Lakes:
     lakes = model.generator.structure.lakes
     assert lakes is not None

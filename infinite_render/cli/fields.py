@@ -14,11 +14,12 @@ from infinite_render.cli.options import FILE, SIZE, Command, Whole, option
 from infinite_render.errors import UsageError
 
 if TYPE_CHECKING:
+    from infinite_render.fields.drifting_styles import StyleLaw
     from infinite_render.fields.shapes import Shape
     from infinite_render.fields.styles import StyledPoint, StyleField
     from infinite_render.geometry import Window
 
-FIELD_OPTIONS = ("style", "styles", "anchors", "fade", "reseed", "wrap")
+FIELD_OPTIONS = ("style_drift", "style", "styles", "anchors", "fade", "reseed", "wrap")
 _FADE_CELLS = 16.0  # between a shape and its ground, where --fade does not say
 
 
@@ -61,6 +62,14 @@ def field_options(command: Command) -> Command:
     for add in reversed(
         [
             option(
+                "--style-drift",
+                type=float,
+                default=None,
+                metavar="SHARE",
+                help="How much the seed's style changes along the picture, from 0, not at all, to "
+                "1, to any other.  [default: the model's own]",
+            ),
+            option(
                 "--style",
                 type=SeedAt("SEED@X,Y", "7@0.25,0.5"),
                 multiple=True,
@@ -100,10 +109,11 @@ def field_options(command: Command) -> Command:
     return command
 
 
-def fields_of(given: dict[str, Any], window: Window, cell_px: int) -> dict[str, Any]:
+def fields_of(given: dict[str, Any], window: Window, cell_px: int, law: StyleLaw) -> dict[str, Any]:
     """What `Scene` takes: latents, styles and wrap_cells, for a picture of `window` on its plane.
 
-    `cell_px` are the pixels to a cell of latents. Raises UsageError for what cannot be.
+    `cell_px` are the pixels to a cell of latents; `law` says how the style drifts.
+    Raises UsageError for what cannot be.
     """
     from infinite_render.fields.latents import LatentField, SeededLatents
     from infinite_render.fields.reseeded import ReseededLatents, reseed_box
@@ -116,7 +126,7 @@ def fields_of(given: dict[str, Any], window: Window, cell_px: int) -> dict[str, 
         latents = ReseededLatents(latents, tuple(reseeds))
     return {
         "latents": latents,
-        "styles": _styles(given, window, cell_px),
+        "styles": _styles(given, window, cell_px, law),
         "wrap_cells": wrap_cells,
     }
 
@@ -131,10 +141,15 @@ def _wrap_cells(width: int, cell_px: int) -> int:
     return width // cell_px
 
 
-def _styles(given: dict[str, Any], window: Window, cell_px: int) -> StyleField | None:
+def _styles(
+    given: dict[str, Any], window: Window, cell_px: int, law: StyleLaw
+) -> StyleField | None:
+    """The styles that options ask for; None: the model's own."""
+    from infinite_render.config import check_style_drift
+    from infinite_render.fields.drifting_styles import styles_of
     from infinite_render.fields.geojson import read_styles
     from infinite_render.fields.shapes import Shapes
-    from infinite_render.fields.styles import Anchors, OneStyle, Points, Style
+    from infinite_render.fields.styles import Anchors, Points
 
     points = [_point(at, window, cell_px) for at in given["style"]]
     shapes: list[Shape] = []
@@ -154,9 +169,17 @@ def _styles(given: dict[str, Any], window: Window, cell_px: int) -> StyleField |
         )
     if fade is not None and not points and not shapes:
         raise UsageError("--fade is of no use without --style or --styles; leave it out")
-    if anchors is None and not points and not shapes:
+    drift = given["style_drift"]
+    if drift is not None and (points or anchors is not None):
+        other = "points of style" if points else "--anchors"
+        raise UsageError(
+            f"--style-drift is of no use with {other}, which say the styles; leave it out"
+        )
+    if drift is None and anchors is None and not points and not shapes:
         return None
-    ground: StyleField = OneStyle(Style(given["seed"]))
+    if drift is not None:
+        law = law._replace(drift=check_style_drift(drift))
+    ground: StyleField = styles_of(given["seed"], law)
     if points:
         ground = Points(tuple(points), fade / cell_px if fade else _mean_gap(points) / 2)
     elif anchors is not None:

@@ -98,7 +98,7 @@ def _check_given(ctx: click.Context, given: dict[str, Any]) -> None:
     """UsageError where options contradict each other or one is missing."""
     explicit = {name for name in given if _is_explicit(ctx, name)}
     if given["recipe"] is not None:
-        if said := [f"--{name}" for name in _IN_RECIPE if name in explicit]:
+        if said := [f"--{name.replace('_', '-')}" for name in _IN_RECIPE if name in explicit]:
             raise UsageError(f"--recipe says what {', '.join(said)} would; leave it out")
     elif given["other_machine"]:
         raise UsageError("--other-machine is of no use without --recipe; leave it out")
@@ -115,6 +115,7 @@ def _is_explicit(ctx: click.Context, name: str) -> bool:
 
 def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
     """The canvas that the options, or the recipe, describe."""
+    from infinite_render.fields.drifting_styles import StyleLaw
     from infinite_render.geometry import Window
     from infinite_render.models import load_model
     from infinite_render.rendering.canvas import Canvas
@@ -141,7 +142,7 @@ def _canvas(ctx: click.Context, given: dict[str, Any]) -> Canvas:
     check_depth(recipe.generator, recipe.render, recipe.detail, depth)
     y, x = given["origin"]
     window = Window(y, x, given["height"], given["width"])
-    fields = fields_of(given, window, recipe.generator.stride << depth)
+    fields = fields_of(given, window, recipe.generator.stride << depth, StyleLaw.of(recipe))
     scene = Scene(
         model,
         precision=given["precision"],

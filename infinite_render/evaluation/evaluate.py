@@ -228,6 +228,8 @@ def _evaluate_model(
     parts, view, notes = settings.parts, painter.view, []
     if painter.psi != 1.0:
         notes.append(f"latents are truncated to {painter.psi:g}")
+    if painter.model.recipe.render.style_drift:
+        notes.append("a patch has the style of its middle")
     if painter.climbs and "scales" in parts:
         notes.append("frames are painted by the detail ladder")
     patches, memory, seams, repetition = None, None, None, None

@@ -28,8 +28,11 @@ from infinite_render.config import GeneratorConfig, RenderConfig
 from infinite_render.errors import UsageError
 from infinite_render.evaluation.photographs import View
 from infinite_render.evaluation.protocols import Pictures
+from infinite_render.fields.drifting_styles import StyleLaw, styles_of
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.local import LocalLaw
+from infinite_render.fields.relief import relief_in
+from infinite_render.fields.styles import Style
 from infinite_render.geometry import (
     Window,
     first_px_of_cell,
@@ -175,7 +178,8 @@ class ModelPainter:
         reach_px = max(-y_px, y_px + side)  # from row 0, where blocks meet
         cells = -(-reach_px // CELL_PX)
         cell_px = -(-reach_px // (cells * config.stride)) * config.stride
-        return y_px, side, RenderConfig(cell_px, cells * cell_px)
+        own = self.model.recipe.render
+        return y_px, side, replace(own, cell_px=cell_px, block_px=cells * cell_px)
 
     def _padded_frame(self, seed: int, column: int, scale: int) -> Pictures:
         config = self.model.recipe.generator
@@ -196,7 +200,6 @@ class ModelPainter:
         law = LocalLaw.of(config, self.psi)
         m = config.structure_margin_cells
         wider = [Window(w.y - m, w.x - m, w.height + 2 * m, w.width + 2 * m) for w in windows]
-        z_global = self._stack([field.z_global(config.global_dim) for field in fields])
         z_local = self._stack(
             [
                 field.z_local(w, config.latent_dim, law)
@@ -209,6 +212,10 @@ class ModelPainter:
             )
             for w in wider
         ]
+        relief = [
+            relief_in(w, field.relief, self.model.recipe)[0]
+            for field, w in zip(fields, wider, strict=True)
+        ]
         lattices = [self._noise_windows(window) for window in windows]
         noise = [
             self._stack(
@@ -216,15 +223,40 @@ class ModelPainter:
             )
             for i in range(2 * config.blocks)
         ]
-        z_global, w = truncation.latents(z_global)
+        z_global, w = self._global_latents(truncation, fields, windows)
         rgb, _ = truncation.generator(
             z_global,
             z_local.to(dtype=self.dtype, memory_format=torch.channels_last),
             torch.cat(grids).to(self.device),
             w=w,
             noise=noise,
+            relief=self._stack(relief),
         )
         return np.stack([to_uint8(picture) for picture in rgb])
+
+    def _global_latents(
+        self,
+        truncation: Truncation,
+        fields: Sequence[SeededLatents],
+        windows: Sequence[Window],
+    ) -> tuple[Tensor, Tensor]:
+        """z_g [N,D] and w [N,styles,D] in each window's middle.
+
+        Along a patch they drift a quarter of the way to the next anchor, at most.
+        """
+        law = StyleLaw.of(self.model.recipe)
+        dim = self.model.recipe.generator.global_dim
+        rows: list[np.ndarray] = []
+        shares = np.zeros((len(windows), 3 * len(windows)), np.float32)
+        for n, (field, (y, x, height, width)) in enumerate(zip(fields, windows, strict=True)):
+            blend = styles_of(field.seed, law).blend(Window(y + height // 2, x + width // 2, 1, 1))
+            for style, share in zip(*blend, strict=True):
+                assert isinstance(style, Style)
+                shares[n, len(rows)] = share.item()
+                rows.append(style.z_global(dim))
+        z_global, w = truncation.latents(self._stack(rows))
+        share_of = torch.from_numpy(shares[:, : len(rows)]).to(z_global)
+        return share_of @ z_global, torch.einsum("nk,ksd->nsd", share_of, w)
 
     def _noise_windows(self, structure: Window) -> list[Window]:
         """The window of each texture layer's lattice that a window of structure gives."""

@@ -11,16 +11,19 @@ Spaces: cells of z_l. Shapes: z_local float32 [L,h,w].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infinite_render.fields.drift import Array
+from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField
-from infinite_render.fields.local import ALONE, Array, LocalLaw
+from infinite_render.fields.local import ALONE, LocalLaw
 from infinite_render.fields.pins import Pin, PinnedLatents
-from infinite_render.fields.styles import smooth
+from infinite_render.fields.styles import StyleField, smooth
 from infinite_render.geometry import Span, Window
 
 REACH_CELLS = 10
@@ -40,15 +43,15 @@ class ContinuedLatents:
     def z_global(self, dim: int) -> Array:
         return self._pinned.z_global(dim)
 
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        return self._pinned.own_styles(law)
+
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         seeded = self.inner.z_local(window_cell, dim, law)
-        around = [_continued(pin, window_cell) for pin in self.pins]
-        near = [(share, mirrored) for share, mirrored in around if share.any()]
+        near = self._near(window_cell)
         if not near:
             return seeded
-        seeds = np.ones(window_cell[2:], np.float64)  # share of the seed's, squared
-        for share, _ in near:
-            seeds = seeds * (1 - share * share)
+        seeds = _left_by(near, window_cell)
         # How much each holds and no other does: nothing where another's photograph lies.
         alone = []
         for index, (share, _) in enumerate(near):
@@ -64,6 +67,16 @@ class ContinuedLatents:
             z_local += np.sqrt((1 - seeds) * (part / total)).astype(np.float32) * mirrored
         return z_local
 
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
+        """None under a photograph: an inversion found its latents on level rows."""
+        seeds = _left_by(self._near(window_cell), window_cell)
+        return np.sqrt(seeds).astype(np.float32) * self.inner.relief(window_cell, wrap_cells)
+
+    def _near(self, window_cell: Window) -> list[tuple[NDArray[np.float64], Array]]:
+        """Of the pins that hold in a window their shares [h,w] and latents there [L,h,w]."""
+        around = [_continued(pin, window_cell) for pin in self.pins]
+        return [(share, mirrored) for share, mirrored in around if share.any()]
+
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self._pinned.texture_noise(layer, window)
 
@@ -76,6 +89,16 @@ class ContinuedLatents:
     @property
     def _pinned(self) -> PinnedLatents:
         return PinnedLatents(self.inner, self.pins)
+
+
+def _left_by(
+    near: Sequence[tuple[NDArray[np.float64], Array]], window_cell: Window
+) -> NDArray[np.float64]:
+    """The share of the seed's, squared, that pins leave in a window, [h,w]."""
+    seeds = np.ones(window_cell[2:], np.float64)
+    for share, _ in near:
+        seeds = seeds * (1 - share * share)
+    return seeds
 
 
 def cells_of(pin: Pin) -> Window:

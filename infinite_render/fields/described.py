@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from infinite_render.config import check_style_drift
 from infinite_render.errors import RecipeError
+from infinite_render.fields.drifting_styles import Drifting, StyleLaw
 from infinite_render.fields.shapes import Disc, Polygon, Shape, Shapes
 from infinite_render.fields.styles import (
     Anchors,
@@ -30,6 +32,11 @@ def _field(values: Any) -> StyleField:
         return OneStyle(Style(int(values["seed"])))
     if kind == "anchors":
         return Anchors(int(values["seed"]), float(values["spacing"]))
+    if kind == "drifting":
+        drift, cells = check_style_drift(float(values["drift"])), int(values["spacing_cells"])
+        if cells < 1:
+            raise ValueError(cells)
+        return Drifting(int(values["seed"]), StyleLaw(drift, cells, int(values["band_cells"])))
     if kind == "points":
         rows = values["points"]
         points = tuple(StyledPoint(float(y), float(x), Style(int(seed))) for y, x, seed in rows)

@@ -11,11 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from infinite_render.fields.local import ALONE, Array, LocalLaw, local_latents
+from infinite_render.fields.drift import Array
+from infinite_render.fields.drifting_styles import StyleLaw, styles_of
+from infinite_render.fields.local import ALONE, LocalLaw, local_latents
+from infinite_render.fields.relief import relief_of
+from infinite_render.fields.styles import Style, StyleField
 from infinite_render.geometry import Window
 from infinite_render.noise import (
     NOISE_VERSION,
-    Stream,
     detail_stream,
     normal,
     texture_stream,
@@ -31,8 +34,14 @@ class LatentField(Protocol):
     def z_global(self, dim: int) -> Array:
         """The global latent, [dim]."""
 
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        """The styles that the global latent takes by a law; None: it stays as it is."""
+
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         """Local latents over a window of cells, [dim,h,w]."""
+
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
+        """How high the land is over a window of cells, [h,w]; `wrap_cells` of a cylinder."""
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         """Noise of texture convolution `layer` over a window of its own lattice, [h,w]."""
@@ -51,10 +60,16 @@ class SeededLatents:
     seed: int
 
     def z_global(self, dim: int) -> Array:
-        return normal(self.seed, Stream.GLOBAL, 0, 0, 1, 1, dim).reshape(dim)
+        return Style(self.seed).z_global(dim)
+
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        return styles_of(self.seed, law) if law.drift else None
 
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         return local_latents(self.seed, window_cell, dim, law)
+
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
+        return relief_of(self.seed, window_cell, wrap_cells)
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         noise: Array = normal(self.seed, texture_stream(layer), *window)[0]

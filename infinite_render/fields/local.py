@@ -5,11 +5,11 @@ drift, is drawn at nodes `drift_cells` apart and goes over smoothly from one to 
 so z_l, have variance 1. A convolution averages `a` over its window, and `b` it sees as it is: small
 as its share is, it takes terrain from one kind to another along a canvas.
 
-Truncation (`nn.truncation`) takes psi^3 a and psi^2 b. By eye, rare `a` bring what lies where
-nothing should, rocks in the sky and blots in the ground, while `b` brings change, which may stay.
-Out of the band of rows that training showed they do so most: towards its edges and beyond, both are
-taken nearer to their mean, by psi^2 in the sky and by psi^4 in the ground, so that these go on
-calmly. By psi^2 the ground kept clumps of shrubs that came again, and level bands (`band_weights`).
+Truncation (`nn.truncation`) takes psi^2 z_l: rare z_l bring what lies where nothing should, rocks
+in the sky and blots in the ground, and change comes of styles and relief as well. Out of the band
+of rows that training showed they do so most: towards its edges and beyond, z_l is taken nearer to
+its mean, by psi in the sky and by psi^3 in the ground, so that these go on calmly (`band_weights`).
+Rows are those of the plane, whether relief takes land from there or from some rows deeper.
 
 Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, and no truncation takes
 from it. Whether land is wet or dry changes along the canvas alone; bays, points and islands come of
@@ -21,27 +21,17 @@ In training a patch is small beside `drift_cells`, so there `b` is one value a p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from infinite_render.config import GeneratorConfig
+from infinite_render.fields.drift import Array, add_drift, nodes_of, times
 from infinite_render.fields.styles import Values, smooth
 from infinite_render.geometry import Span, Window
 from infinite_render.noise import Stream, normal
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Array = NDArray[np.float32]
-Number = TypeVar("Number", float, "Tensor")
-Shaped = Callable[[Array], Array]  # values of nodes, from Gaussian ones
-Nodes = Callable[[Window, int | None], Array]  # of a window of nodes, so many of them around
-Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share
 
 
 @dataclass(frozen=True)
@@ -89,27 +79,18 @@ LAKES_BAYS = (24, 16, 0.4), (9, 5, 0.2), (4, 2, 0.1), (2, 1, 0.04)
 ALONE = LocalLaw()  # N(0,1), every cell by itself
 
 
-def local_weights(psi: Number, drift: float) -> tuple[Number, Number]:
-    """What a and b count for in z_l, truncated to `psi`: a number, or a tensor of them.
-
-    >>> local_weights(0.5, 0.6)
-    (0.1, 0.15)
-    """
-    return psi * psi * psi * math.sqrt(1 - drift * drift), psi * psi * drift
-
-
 def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
     """z_l of a seed over a window of cells, float32 [dim,h,w]."""
     if law.lakes:
         land = local_latents(seed, window_cell, dim - 1, replace(law, lakes=False))
         return np.concatenate([land, _lakes_latent(seed, window_cell, law)])
     z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
-    of_own, of_drift = local_weights(law.psi, law.drift)
-    z_local *= np.float32(of_own)
+    z_local *= np.float32(math.sqrt(1 - law.drift * law.drift))
     if law.drift > 0:
-        nodes = partial(_nodes, seed, Stream.DRIFT, slice(0, dim), _times(of_drift))
+        nodes = partial(nodes_of, seed, Stream.DRIFT, slice(0, dim), times(law.drift))
         scale = law.drift_cells, law.drift_cells
-        _add_drift(z_local, nodes, window_cell, scale, law.wrap_cells)
+        add_drift(z_local, nodes, window_cell, scale, law.wrap_cells)
+    z_local *= np.float32(law.psi * law.psi)
     if law.psi != 1 and law.band_cells is not None:
         z_local *= band_weights(window_cell.y_span, law.psi, law.band_cells)[:, None]
     return z_local
@@ -119,9 +100,9 @@ def band_weights(rows: Span, psi: float, band_cells: int) -> Array:
     """What z_l counts for in each row, truncated to `psi`, float32 [rows].
 
     >>> band_weights(Span(-8, 8), 0.5, 15)[::4].astype(float).round(3).tolist()
-    [0.25, 0.252, 0.7, 1.0]
+    [0.5, 0.502, 0.8, 1.0]
     >>> band_weights(Span(7, 23), 0.5, 15)[::5].astype(float).round(3).tolist()
-    [1.0, 0.931, 0.132, 0.062]
+    [1.0, 0.935, 0.19, 0.125]
     """
     row = np.arange(rows.start, rows.stop).astype(np.float64)
     return band_weight(row, np.float64(psi), band_cells).astype(np.float32)
@@ -130,12 +111,12 @@ def band_weights(rows: Span, psi: float, band_cells: int) -> Array:
 def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Values:
     """What z_l counts for in a row, which may lie between two cells', truncated to `psi`.
 
-    1 about the band's middle, psi^2 far above and psi^4 far below, a smooth step between: from half
+    1 about the band's middle, psi far above and psi^3 far below, a smooth step between: from half
     way to the band's edge to as far beyond. Only operations that every machine rounds alike.
     """
     below = (2 * row - (band_cells - 1)) / band_cells  # -1 and 1 at the band's edges
-    in_sky = 1 - (1 - psi * psi) * smooth(-below - 0.5)
-    in_ground = 1 - (1 - psi * psi * psi * psi) * smooth(below - 0.5)
+    in_sky = 1 - (1 - psi) * smooth(-below - 0.5)
+    in_ground = 1 - (1 - psi * psi * psi) * smooth(below - 0.5)
     return in_sky * in_ground  # one of them is 1
 
 
@@ -143,68 +124,16 @@ def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
     """The channel of lakes, [1,h,w]: land wet or dry, the same in every row, and bays."""
     along = np.zeros((1, 1, window_cell.width), np.float32)
     row, scale = window_cell._replace(y=0, height=1), (LAKES_CELLS, 1)
-    nodes = partial(_nodes, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
-    _add_drift(along, nodes, row, scale, law.wrap_cells)
+    nodes = partial(nodes_of, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
+    add_drift(along, nodes, row, scale, law.wrap_cells)
     latent = along.repeat(window_cell.height, axis=1)
     for i, (across, down, deviation) in enumerate(LAKES_BAYS, 1):
-        nodes = partial(_nodes, seed, Stream.LAKES, slice(i, i + 1), _times(deviation))
-        _add_drift(latent, nodes, window_cell, (across, down), law.wrap_cells)
+        nodes = partial(nodes_of, seed, Stream.LAKES, slice(i, i + 1), times(deviation))
+        add_drift(latent, nodes, window_cell, (across, down), law.wrap_cells)
     return latent
-
-
-def _nodes(
-    seed: int, stream: Stream, channels: slice, shaped: Shaped, window: Window, around: int | None
-) -> Array:
-    """Channels of a stream over a window of nodes, `around` of them on a cylinder, as shaped."""
-    return shaped(normal(seed, stream, *window, channels.stop, period_x=around)[channels])
-
-
-def _times(weight: float) -> Shaped:
-    return lambda nodes: nodes * np.float32(weight)
 
 
 def _wet_or_dry(nodes: Array) -> Array:
     """Nodes as lakes or as dry land; but for bays nothing is between: puddles look like flaws."""
     beyond = nodes - np.float32(LAKES_RARE)
     return np.where(beyond > 0, beyond + np.float32(LAKES_LEAST), np.float32(LAKES_DRY))
-
-
-def _add_drift(
-    z_local: Array,
-    nodes: Nodes,
-    window_cell: Window,
-    scale: tuple[int, int],
-    wrap_cells: int | None,
-) -> None:
-    """Add in place, at every place, what goes over smoothly between the four nodes around it.
-
-    `scale` is in cells from node to node, along a canvas and down it.
-    """
-    across, down_cells = scale
-    around = None if wrap_cells is None else max(1, round(wrap_cells / across))
-    (up, upper), (down, lower) = _between(window_cell.y_span, down_cells, 1)
-    (left, before), (right, after) = _between(window_cell.x_span, wrap_cells or across, around or 1)
-    y, x = int(up[0]), int(left[0])
-    height, width = int(down[-1]) - y + 1, int(right[-1]) - x + 1
-    values = nodes(Window(y, x, height, width), around)
-    lines: Array = values[:, up - y] * upper[:, None] + values[:, down - y] * lower[:, None]
-    for column, share in ((left, before), (right, after)):
-        part = np.repeat(lines, np.bincount(column - x, minlength=width), axis=2)
-        part *= share
-        z_local += part
-
-
-def _between(cells: Span, length: int, count: int) -> tuple[Node, Node]:
-    """The nodes before and after each cell of a span, `count` of them to `length` cells.
-
-    Shares are those of a smooth step, their squares adding up to 1. Only operations that every
-    machine rounds alike.
-    """
-    first, rest = divmod(cells.start * count, length)  # exact: Python's integers
-    place = rest + np.arange(cells.size) * count
-    before = first + place // length
-    step = smooth(place % length / length)
-    norm = np.sqrt(step * step + (1.0 - step) * (1.0 - step))
-    share_before: Array = ((1.0 - step) / norm).astype(np.float32)
-    share_after: Array = (step / norm).astype(np.float32)
-    return (before, share_before), (before + 1, share_after)

@@ -26,8 +26,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from infinite_render.errors import DataError
+from infinite_render.fields.drift import Array
+from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, points_of
-from infinite_render.fields.local import ALONE, Array, LocalLaw
+from infinite_render.fields.local import ALONE, LocalLaw
+from infinite_render.fields.styles import StyleField
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window
 
@@ -196,11 +199,20 @@ class PinnedLatents:
     def z_global(self, dim: int) -> Array:
         return self.pins[0].z_global if self.pins else self.inner.z_global(dim)
 
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        return None if self.pins else self.inner.own_styles(law)
+
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         z_local = self.inner.z_local(window_cell, dim, law)
         for pin in self.pins:
             _lay(z_local, window_cell, pin.z_local, pin.z_window)
         return z_local
+
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
+        relief = self.inner.relief(window_cell, wrap_cells)
+        for pin in self.pins:  # an inversion found its latents on level rows
+            _lay(relief, window_cell, np.zeros(pin.z_window[2:], np.float32), pin.z_window)
+        return relief
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         noise = self.inner.texture_noise(layer, window)

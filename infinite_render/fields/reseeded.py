@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from infinite_render.errors import RecipeError
+from infinite_render.fields.drift import Array
+from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField
-from infinite_render.fields.local import ALONE, Array, LocalLaw, local_latents
+from infinite_render.fields.local import ALONE, LocalLaw, local_latents
+from infinite_render.fields.styles import StyleField
 from infinite_render.geometry import Window, cover, turns
 
 
@@ -33,6 +36,9 @@ class ReseededLatents:
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
 
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        return self.inner.own_styles(law)
+
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         z_local = self.inner.z_local(window_cell, dim, law)
         for box, seed in self.reseeds:
@@ -43,6 +49,9 @@ class ReseededLatents:
                 drawn = local_latents(seed, shared, land, replace(law, lakes=False))
                 z_local[:land, rows, columns] = drawn
         return z_local
+
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
+        return self.inner.relief(window_cell, wrap_cells)
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self.inner.texture_noise(layer, window)

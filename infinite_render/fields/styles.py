@@ -2,8 +2,9 @@
 
 A style is a global latent, named by a seed or by an anchor's number, or what an inversion found,
 named by its pin's digest. A field gives the shares on the lattice of cells; between cells whoever
-reads them interpolates linearly. One style alone, an endless row of anchors or points that divide
-the plane between them are a ground; shapes (`fields.shapes`) lie on top of it.
+reads them interpolates linearly. One style alone, one that drifts (`fields.drifting_styles`), an
+endless row of anchors or points that divide the plane between them are a ground; shapes
+(`fields.shapes`) lie on top of it.
 
 Spaces, all in cells of the plane, so that a field is the same at every depth: nodes are integers,
 places and distances are floats. Shapes: shares float32 [K,h,w], which sum to 1 at every node.
@@ -12,6 +13,7 @@ Only sums, products and square roots, each exactly rounded: the same bits on eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
@@ -31,21 +33,33 @@ Values = TypeVar("Values", Floats, "Tensor")
 
 
 class Style(NamedTuple):
-    """The global latent of the plane of `seed`, or of anchor number `anchor` on that plane."""
+    """The global latent of the plane of `seed`, or of anchor number `anchor` on that plane.
+
+    drift  the anchor's share of the standard deviation; the rest is the plane's: at 1 an anchor's
+           style is its own alone, at 0 it is the plane's
+    kept   of what truncation leaves of its distance from the mean, 0 .. 1
+    """
 
     seed: int
     anchor: int | None = None
+    drift: float = 1.0
+    kept: float = 1.0
 
     @property
     def order(self) -> tuple[Any, ...]:
         """By what styles are sorted."""
-        return (0, self.seed, self.anchor is not None, self.anchor)
+        return (0, self.seed, self.anchor is not None, self.anchor, self.drift, self.kept)
 
     def z_global(self, dim: int) -> NDArray[np.float32]:
         """[dim], about N(0, 1)."""
         if self.anchor is None:
             return normal(self.seed, Stream.GLOBAL, 0, 0, 1, 1, dim).reshape(dim)
-        return normal(self.seed, Stream.STYLE, 0, self.anchor, 1, 1, dim).reshape(dim)
+        own = normal(self.seed, Stream.STYLE, 0, self.anchor, 1, 1, dim).reshape(dim)
+        if self.drift == 1.0:
+            return own
+        of_plane = Style(self.seed).z_global(dim)
+        rest = math.sqrt(1 - self.drift * self.drift)
+        return np.float32(rest) * of_plane + np.float32(self.drift) * own
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,10 @@ class Anchors:
     period_cells: int | None = None
 
     def blend(self, window_cell: Window) -> Blend:
+        return gather([(Style(self.seed, i), share) for i, share in self.shares(window_cell)])
+
+    def shares(self, window_cell: Window) -> list[tuple[int, Floats]]:
+        """(anchor, share [h,w] that it has of a window of nodes), neighbours in turn."""
         _, x = nodes(window_cell)
         period, count, spacing = self.period_cells, None, self.spacing
         if period is not None:
@@ -162,8 +180,8 @@ class Anchors:
         for number in sorted({n + step for n in np.unique(before).tolist() for step in (0, 1)}):
             share = np.where(before == number, 1 - after, np.where(before == number - 1, after, 0))
             anchor = int(number) if count is None else int(number) % count
-            parts.append((Style(self.seed, anchor), share + np.zeros((window_cell.height, 1))))
-        return gather(parts)
+            parts.append((anchor, share + np.zeros((window_cell.height, 1))))
+        return parts
 
     def wrapped(self, period_cells: int) -> Self:
         return replace(self, period_cells=period_cells)

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from infinite_render.fields.drift import Array
+from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, points_of
-from infinite_render.fields.local import ALONE, Array, LocalLaw
+from infinite_render.fields.local import ALONE, LocalLaw
+from infinite_render.fields.styles import StyleField
 from infinite_render.geometry import Window, turns
 
 
@@ -34,9 +37,16 @@ class WrappedLatents:
     def z_global(self, dim: int) -> Array:
         return self.inner.z_global(dim)
 
+    def own_styles(self, law: StyleLaw) -> StyleField | None:
+        return self.inner.own_styles(law)
+
     def z_local(self, window_cell: Window, dim: int, law: LocalLaw = ALONE) -> Array:
         law = law.wrapped(self.period_cells)
         return self._turned(window_cell, 1, lambda part: self.inner.z_local(part, dim, law))
+
+    def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
+        period = self.period_cells
+        return self._turned(window_cell, 1, lambda part: self.inner.relief(part, period))
 
     def texture_noise(self, layer: int, window: Window) -> Array:
         return self._turned(

@@ -15,10 +15,26 @@ from torch import Tensor
 
 from infinite_render.geometry import Window
 
+MOST_TANH = 0.999999  # beyond it v cannot be told from its tanh in float32
+
 
 def vertical(rows: Tensor, *, cut: float, span_cells: int) -> Tensor:
     """tanh v of cell rows (any real numbers, any shape); span_cells = n + V - 1."""
     return torch.tanh(cut * (2 * rows / span_cells - 1))
+
+
+def v_of(c: Tensor) -> Tensor:
+    """v of coordinates [N,3,h,w], as far as it can be told, float32 [N,1,h,w]."""
+    return torch.atanh(c[:, :1].float().clamp(-MOST_TANH, MOST_TANH))
+
+
+def lifted(c: Tensor, by: Tensor) -> Tensor:
+    """c with v' = v + `by` [N,1,h,w], [N,3,h,w]: land from deeper in the picture, and so higher.
+
+    Where `by` is 0 nothing changes, bit for bit.
+    """
+    tanh_v = torch.where(by != 0, torch.tanh(v_of(c) + by).to(c.dtype), c[:, :1])
+    return torch.cat([tanh_v, c[:, 1:]], dim=1)
 
 
 def row_of(v: float, *, cut: float, span_cells: int) -> float:

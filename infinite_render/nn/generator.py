@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from infinite_render.config import GeneratorConfig
 from infinite_render.geometry import Window, texture_stage, windows_given
+from infinite_render.nn.coordinates import lifted
 from infinite_render.nn.floors import Floors
 from infinite_render.nn.structure import StructureSynthesizer
 from infinite_render.nn.surface import Surface, laid_over, surface_of
@@ -60,26 +61,31 @@ class Generator(nn.Module):
         *,
         w: Tensor | None = None,
         noise: Sequence[Tensor] | None = None,
+        relief: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Paint a patch.
 
         z_global [N,D]; z_local [N,L,h+2m,w+2m], with lakes L + 1; c [N,3,h+2m,w+2m]; w
         [N,styles,D], by default the mapped z_global; noise one [N,1,H_i,W_i] per texture
-        convolution, by default drawn.
+        convolution, by default drawn; relief [N,1,h+2m,w+2m], what v of the land is raised by, by
+        default nothing.
         Returns RGB [N,3,H,W] float32, about [-1, 1], and z_s [N,S,h,w], of land.
         """
         w = self.style(z_global) if w is None else w
         lakes = self.structure.lakes
         if lakes is None:
+            c = c if relief is None else lifted(c, relief)
             z_structure = self.structure(z_global, z_local, c)
             return self.texture(z_structure, w, noise), z_structure
+        relief = torch.zeros_like(c[:, :1]) if relief is None else relief
         of_land, latent = z_local[:, :-1], z_local[:, -1:]
-        z_structure = self.structure(z_global, of_land, lakes.risen(latent, c))
+        z_structure = self.structure(z_global, of_land, lakes.risen(latent, c, relief))
         noise = self._drawn_noise(z_structure) if noise is None else noise
         rgb = self.texture(z_structure, w, noise)
         surface = self._surface(lakes.inner(lakes.inside(latent, c)), noise)
         if surface.share.any():
-            water = self.texture(self.structure.of_water(z_global, of_land, c), w, noise)
+            of_water = self.structure.of_water(z_global, of_land, c, relief)
+            water = self.texture(of_water, w, noise)
             rgb = laid_over(rgb, water, surface)
         return rgb, z_structure
 

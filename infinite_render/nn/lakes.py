@@ -12,7 +12,8 @@ first, sky farther down. One linear map makes features of water of it. The textu
 paints land and water each alone, and one is laid over the other (`nn.surface`): features of both
 mixed within a cell would be painted as haze.
 Around a lake the land rises, that is, it is taken from deeper in the picture: else water would meet
-the sky wherever land is low. Where the latent is below RISING nothing changes, bit for bit.
+the sky wherever land is low. Where the latent is below RISING, and relief does nothing, nothing
+changes, bit for bit.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infinite_render.geometry import Span
-from infinite_render.nn.coordinates import row_of
+from infinite_render.nn.coordinates import MOST_TANH, lifted, row_of, v_of
 from infinite_render.nn.ops import center_crop
 
 FAR, FAR_LESS = 0.3, 0.25  # the far shore's depth: FAR - FAR_LESS latent
@@ -37,7 +38,6 @@ COMPRESSION = 2.25  # of the mirror picture: water in a breeze mirrors what stan
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
 SEEN = 1.5  # cells beyond a shore within which its px may lie
 LAKES_VERSION = 3  # in a picture's identity: this file, `nn.surface`, `LAKES_` in `fields.local`
-_MOST_TANH = 0.999999
 
 
 class Lakes(nn.Module):
@@ -73,7 +73,7 @@ class Lakes(nn.Module):
 
     def depth(self, c: Tensor) -> Tensor:
         """How far below `shore`, 0 there and 1 at the band's foot, float32 [N,1,h,w]."""
-        return (_v(c) - self.shore) / (self.foot - self.shore)
+        return (v_of(c) - self.shore) / (self.foot - self.shore)
 
     def inside(self, latent: Tensor, c: Tensor) -> Tensor:
         """How many cells inside the far and the near shore a place lies, float32 [N,2,h,w].
@@ -91,19 +91,23 @@ class Lakes(nn.Module):
         rows = wet.amax(dim=(0, 1, 3)).nonzero().flatten().tolist()
         return slice(rows[0], rows[-1] + 1) if rows else slice(0, 0)
 
-    def risen(self, latent: Tensor, c: Tensor) -> Tensor:
-        """c with v' = v + RISE about lakes, [N,3,h,w]; c itself where the latent is low."""
-        first, last = RISING
-        rise = RISE * ((latent.float() - first) / (last - first)).clamp(0, 1)
-        tanh_v = torch.where(rise > 0, torch.tanh(_v(c) + rise), c[:, :1].float())
-        return torch.cat([tanh_v.to(c.dtype), c[:, 1:]], dim=1)
+    def risen(self, latent: Tensor, c: Tensor, relief: Tensor) -> Tensor:
+        """c with v' = v + RISE + max(relief, 0) about lakes, [N,3,h,w], elsewhere v + relief.
 
-    def mirrored(self, c: Tensor) -> Tensor:
-        """c with v' = shore - COMPRESSION (v - shore) in place of v, [N,3,h,w]; above it, `shore`.
+        latent and relief, in v, [N,1,h,w].
+        """
+        first, last = RISING
+        near = ((latent.float() - first) / (last - first)).clamp(0, 1)
+        return lifted(c, RISE * near + relief.clamp(min=0) + (1 - near) * relief.clamp(max=0))
+
+    def mirrored(self, c: Tensor, relief: Tensor) -> Tensor:
+        """c with v' = shore - COMPRESSION max(v - shore, 0) + max(relief, 0), [N,3,h,w].
 
         What is mirrored has not risen: water would take the colour of the meadow at its far shore.
+        relief, in v, [N,1,h,w], is that of the place itself: from row to row it hardly changes.
         """
-        tanh_v = torch.tanh(self.shore - COMPRESSION * (_v(c) - self.shore).clamp(min=0))
+        above = self.shore - COMPRESSION * (v_of(c) - self.shore).clamp(min=0)
+        tanh_v = torch.tanh(above + relief.clamp(min=0))
         return torch.cat([tanh_v.to(c.dtype), c[:, 1:]], dim=1)
 
     def features(self, mirrored: Tensor, c: Tensor) -> Tensor:
@@ -131,7 +135,7 @@ def cell_depth(*, shore: float, foot: float, span_cells: int) -> float:
 
 def deepest(*, shore: float, foot: float, span_cells: int) -> float:
     """The depth at which water ends, at most: no deeper than depths can be told from c."""
-    told = (math.atanh(_MOST_TANH) - shore) / (foot - shore)
+    told = (math.atanh(MOST_TANH) - shore) / (foot - shore)
     return min(DEEPEST, told - SEEN * cell_depth(shore=shore, foot=foot, span_cells=span_cells))
 
 
@@ -142,8 +146,3 @@ def wet_rows(*, shore: float, foot: float, span_cells: int) -> Span:
     lowest = deepest(shore=shore, foot=foot, span_cells=span_cells)
     first, last = level + FAR_LEAST / per_row - SEEN, level + lowest / per_row + SEEN
     return Span(math.floor(first) + 1, math.ceil(last))
-
-
-def _v(c: Tensor) -> Tensor:
-    """v of coordinates, [N,1,h,w], as far as it can be told."""
-    return torch.atanh(c[:, :1].float().clamp(-_MOST_TANH, _MOST_TANH))

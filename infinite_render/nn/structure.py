@@ -67,7 +67,8 @@ class StructureSynthesizer(nn.Module):
             x = layer(x, z_global)
         return x
 
-    def of_water(self, z_global: Tensor, z_local: Tensor, c: Tensor) -> Tensor:
-        """z_s of water, wherever it may lie, [N,S,h,w]; only with lakes."""
+    def of_water(self, z_global: Tensor, z_local: Tensor, c: Tensor, relief: Tensor) -> Tensor:
+        """z_s of water, wherever it may lie, [N,S,h,w]; only with lakes, `relief` as they take."""
         assert self.lakes is not None
-        return self.lakes.features(self(z_global, z_local, self.lakes.mirrored(c)), c)
+        mirrored = self.lakes.mirrored(c, relief)
+        return self.lakes.features(self(z_global, z_local, mirrored), c)

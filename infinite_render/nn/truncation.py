@@ -18,7 +18,7 @@ from torch import Tensor
 from infinite_render.nn.generator import Generator
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 6  # in the identity of truncated pictures: 5 knew no floors
+TRUNCATION_VERSION = 7  # in the identity of truncated pictures: 6 took psi^3 of z_l
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 
@@ -31,23 +31,32 @@ class Truncation:
     psi: float = 1.0
 
     @torch.no_grad()
-    def latents(self, z_global: Tensor) -> tuple[Tensor, Tensor]:
+    def latents(self, z_global: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z_g [N,D] -> what the structure is modulated by [N,D], and w [N,styles,D].
 
-        At psi = 1 both are those of the generator, bit for bit.
+        `share` [N], by default 1, is what more is kept of each. At psi = 1 those of share 1 are the
+        generator's, bit for bit.
         """
         w = self.generator.style(z_global)
-        return (z_global, w) if self.psi == 1.0 else (self.psi * z_global, self.nearer(w))
+        share = torch.ones(len(w), device=w.device) if share is None else share
+        if self.psi == 1.0 and bool((share == 1).all()):
+            return z_global, w
+        z_nearer, w_nearer = self.psi * share[:, None] * z_global, self.nearer(w, share)
+        if self.psi < 1.0:
+            return z_nearer, w_nearer
+        return z_nearer, torch.where(share[:, None, None] == 1, w, w_nearer)
 
-    def nearer(self, w: Tensor) -> Tensor:
-        """Styles [...,D] taken nearer to their mean, and up to the generator's floors.
+    def nearer(self, w: Tensor, share: Tensor | None = None) -> Tensor:
+        """Styles [N,...,D] taken nearer to their mean, and up to the generator's floors.
 
-        No gradient goes through mean and limit.
+        `share` [N] as for `latents`. No gradient goes through mean and limit.
         """
         mean, limit = self._usual
         away = w - mean.to(w)
         distance = away.double().norm(dim=-1, keepdim=True)
         kept = self.psi * (limit / distance).clamp(max=1)
+        if share is not None:
+            kept = kept * share.view(-1, *[1] * (kept.ndim - 1))
         nearer: Tensor = mean.to(w) + kept.to(w) * away
         floors = self.generator.floors
         return nearer if floors is None else floors(nearer)

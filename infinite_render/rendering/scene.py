@@ -22,8 +22,10 @@ from torch import Tensor
 
 from infinite_render.config import check_truncation
 from infinite_render.errors import ModelError, UsageError
+from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, SeededLatents
 from infinite_render.fields.local import LocalLaw
+from infinite_render.fields.relief import RELIEF_VERSION, relief_in
 from infinite_render.fields.styles import StyleField
 from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window, tiles_of, turns, window_needed, windows_given
@@ -55,7 +57,7 @@ class Scene:
     """The plane of one model and one seed.
 
     latents     replaces the seeded field (local edits, say)
-    styles      which styles hold where; by default the one of the latents' own global latent
+    styles      which styles hold where; by default the latents' own, drifting as the model says
     wrap_cells  makes a cylinder: the plane repeats along x after so many cells of latents, and the
                 coordinates take the nearest pace that closes on it
     precision   "float32", "bfloat16" or "auto" (bfloat16 where the processor has it)
@@ -90,13 +92,14 @@ class Scene:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, device)
         self.latents: LatentField = SeededLatents(seed) if latents is None else latents
-        self.styles = styles
+        render = model.recipe.render
+        own = self.latents.own_styles(StyleLaw.of(model.recipe))
+        self.styles = own if styles is None else styles
         self.wrap_cells = wrap_cells
         if wrap_cells is not None:
-            self.latents, self.styles = _wrapped(model, self.latents, styles, wrap_cells)
+            self.latents, self.styles = _wrapped(model, self.latents, self.styles, wrap_cells)
         self._dtype = DTYPES[self.precision]
-        own = model.recipe.render.truncation
-        self.truncation = own if truncation is None else check_truncation(truncation)
+        self.truncation = render.truncation if truncation is None else check_truncation(truncation)
         self._truncation = Truncation(model.generator.to(self.device), self.truncation)
         with SingleThreads(1) as pool:  # the folded weights, too, are the same bits for any caller
             self._structure, self._texture = pool.submit(self._compile).result()
@@ -131,6 +134,7 @@ class Scene:
 
     def identity(self, depth: int = 0) -> dict[str, Any]:
         """Everything that can change a bit of the picture, as plain values."""
+        recipe = self.model.recipe
         return {
             "model": self.model.name,
             "model_digest": self.model.digest,
@@ -141,13 +145,10 @@ class Scene:
             "depth": depth,
             "truncation": self.truncation,
             **({} if self.truncation == 1.0 else {"truncation_version": TRUNCATION_VERSION}),
-            **(
-                {}
-                if self.model.recipe.generator.shore is None
-                else {"lakes_version": LAKES_VERSION}
-            ),
+            **({} if recipe.generator.shore is None else {"lakes_version": LAKES_VERSION}),
+            **({} if recipe.render.relief == 0 else {"relief_version": RELIEF_VERSION}),
             "precision": self.precision,
-            "cell_px": self.model.recipe.render.cell_px,
+            "cell_px": recipe.render.cell_px,
             "piece_px": list(self.plan(depth).piece_px),
             "block_px": self.block_px,
             "device": torch.device(self.device).type,
@@ -189,7 +190,7 @@ class Scene:
     def stages(
         self, depth: int
     ) -> tuple[CompiledStructure, CompiledTexture, CompiledDetail | None]:
-        """The compiled stages a picture of `depth` runs; the last step of the ladder, if any."""
+        """The compiled stages of `depth` in the latents' own style; the ladder's last, if any."""
         return self._structure, self._texture, self._step(depth - 1) if depth else None
 
     def forget(self) -> None:
@@ -273,11 +274,14 @@ class Scene:
             turns=coordinates.turns_of(wrap, config.period_cells) if wrap else 1,
             shift_cell=self.shift_cell,
         ).to(self.device)
+        relief = torch.from_numpy(relief_in(latent_window, self.latents.relief, self.model.recipe))
+        relief = relief.to(self.device)
         lakes = self.model.generator.structure.lakes
         if lakes is None:
-            return Coarse(self._run_structure(latent_window, z_local, c)[0], window_cell)
+            land = self._run_structure(latent_window, z_local, coordinates.lifted(c, relief))
+            return Coarse(land[0], window_cell)
         z_local, latent = z_local[:, :-1], z_local[:, -1:]
-        land = self._run_structure(latent_window, z_local, lakes.risen(latent, c))[0]
+        land = self._run_structure(latent_window, z_local, lakes.risen(latent, c, relief))[0]
         shores = shores_in(
             painted_px, lakes, latent, c, latent_window, self._texture_noise, config.blocks
         )
@@ -286,8 +290,8 @@ class Scene:
         of_water = window_needed(plan.texture, shores.window_px)
         read = plan.latent_window(of_water)
         rows, columns = read.within(latent_window)
-        z_local, c = z_local[:, :, rows, columns], c[:, :, rows, columns]
-        mirrored = self._run_structure(read, z_local, lakes.mirrored(c))
+        z_local, c, relief = (x[:, :, rows, columns] for x in (z_local, c, relief))
+        mirrored = self._run_structure(read, z_local, lakes.mirrored(c, relief))
         return Coarse(land, window_cell, Water(lakes.features(mirrored, c)[0], of_water, shores))
 
     def _run_structure(self, latent_window: Window, z_local: Tensor, c: Tensor) -> Tensor:

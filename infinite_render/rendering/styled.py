@@ -33,7 +33,7 @@ from infinite_render.rendering.compiled import (
     compile_generator,
 )
 
-_KEPT = 8  # sets of styles whose compiled weights are kept: neighbouring cells mostly share one
+_KEPT = 8  # sets of styles whose compiled weights are kept: a new one takes 1 to 2 ms
 
 T = TypeVar("T")
 Structure = CompiledStructure | BlendedStructure
@@ -107,7 +107,9 @@ class StyledNetworks:
         found: list[tuple[torch.Tensor, torch.Tensor]] = []
         if seeded:
             rows = np.stack([_z_global(style, self._dim) for style in seeded])
-            found.append(self._truncation.latents(torch.from_numpy(rows).to(self._device)))
+            kept = torch.tensor([style.kept for style in seeded], device=self._device)
+            z_seeded = torch.from_numpy(rows).to(self._device)
+            found.append(self._truncation.latents(z_seeded, kept))
         if pinned:  # a blend sorts them behind all that are seeded
             z_global, w = (np.stack(rows) for rows in zip(*(p.values for p in pinned), strict=True))
             found.append((torch.from_numpy(z_global), torch.from_numpy(w)))

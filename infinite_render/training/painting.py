@@ -6,6 +6,7 @@ are i and i + N / 2: they share z_g, c, style mixing, and differ in z_l and nois
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ from infinite_render.fields.local import (
     LAKES_LEAST,
     LAKES_RARE,
     band_weight,
-    local_weights,
 )
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
@@ -149,10 +149,11 @@ def _local_latents(
 
     own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; rows float64 [N,h]; psi [N,1].
     """
-    of_own, of_drift = local_weights(psi[:, :, None, None], config.drift)
-    in_band = band_weight(rows, psi.double(), config.span_cells).float()
-    z_local = of_own * own if drift is None else of_own * own + of_drift * drift
-    return in_band[:, None, :, None] * z_local
+    kept = psi * psi * band_weight(rows, psi.double(), config.span_cells).float()  # [N,h]
+    z_local = math.sqrt(1 - config.drift**2) * own
+    if drift is not None:
+        z_local = z_local + config.drift * drift
+    return kept[:, None, :, None] * z_local
 
 
 def _as_is(values: Tensor) -> Tensor:

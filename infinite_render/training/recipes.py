@@ -173,7 +173,7 @@ class TrainRecipe:
     ema_ramp: float = 0.0  # early half-life as a share of the images shown; 0: full from the start
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where native
     shared_fakes: bool = False  # one pass of the generator serves both steps
-    truncated: float = 0.0  # share of painted patches that are truncated, as in rendering
+    truncated: float = 0.0  # share of painted patches whose latents are truncated as in rendering
     truncation: float = 0.7  # psi of those patches
     faithful: bool = False  # the reference's faults 1-3, for comparison
 

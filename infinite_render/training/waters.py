@@ -83,7 +83,8 @@ def shore_row_px(config: GeneratorConfig) -> float:
 def paint_water(generator: Generator, scene: Scene, dtype: torch.dtype) -> Tensor:
     """RGB [N,3,P,P] of a scene as if all of it were water; convolutions work in `dtype`."""
     of_land = scene.z_local[:, :-1].to(dtype, memory_format=torch.channels_last)
-    z_structure = generator.structure.of_water(scene.psi * scene.z_global, of_land, scene.c)
+    level = torch.zeros_like(scene.c[:, :1])
+    z_structure = generator.structure.of_water(scene.psi * scene.z_global, of_land, scene.c, level)
     rgb: Tensor = generator.texture(z_structure, styles_of(generator, scene), scene.noise)
     return rgb
 
