@@ -13,7 +13,7 @@ there one style holds, as it always did.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -78,7 +78,7 @@ class Drifting:
         return gather([*parts, (Style(self.seed, kept=KEPT_FAR), own)])
 
     def wrapped(self, period_cells: int) -> Self:
-        return type(self)(self.seed, self.law, period_cells)
+        return replace(self, period_cells=period_cells)
 
     def describe(self) -> dict[str, Any]:
         plain = {"kind": "drifting", "version": DRIFTING_VERSION, "seed": self.seed}
