@@ -240,13 +240,11 @@ class ModelPainter:
         fields: Sequence[SeededLatents],
         windows: Sequence[Window],
     ) -> tuple[Tensor, Tensor]:
-        """z_g [N,D] and w [N,styles,D] in each window's middle.
-
-        Along a patch they drift a quarter of the way to the next anchor, at most.
-        """
+        """z_g [N,D] and w [N,styles,D] in each window's middle; along it they drift a little."""
         law = StyleLaw.of(self.model.recipe)
         dim = self.model.recipe.generator.global_dim
         rows: list[np.ndarray] = []
+        kept: list[float] = []
         shares = np.zeros((len(windows), 3 * len(windows)), np.float32)
         for n, (field, (y, x, height, width)) in enumerate(zip(fields, windows, strict=True)):
             blend = styles_of(field.seed, law).blend(Window(y + height // 2, x + width // 2, 1, 1))
@@ -254,7 +252,9 @@ class ModelPainter:
                 assert isinstance(style, Style)
                 shares[n, len(rows)] = share.item()
                 rows.append(style.z_global(dim))
-        z_global, w = truncation.latents(self._stack(rows))
+                kept.append(style.kept)
+        z_rows = self._stack(rows)
+        z_global, w = truncation.latents(z_rows, torch.tensor(kept, device=z_rows.device))
         share_of = torch.from_numpy(shares[:, : len(rows)]).to(z_global)
         return share_of @ z_global, torch.einsum("nk,ksd->nsd", share_of, w)
 

@@ -62,11 +62,7 @@ def add_drift(
 
 
 def _between(cells: Span, length: int, count: int) -> tuple[Node, Node]:
-    """The nodes before and after each cell of a span, `count` of them to `length` cells.
-
-    Shares are those of a smooth step, their squares adding up to 1. Only operations that every
-    machine rounds alike.
-    """
+    """The nodes before and after each cell of a span, `count` of them to `length` cells."""
     first, rest = divmod(cells.start * count, length)  # exact: Python's integers
     place = rest + np.arange(cells.size) * count
     before = first + place // length

@@ -32,7 +32,7 @@ from infinite_render.fields.styles import (
 )
 from infinite_render.geometry import Window
 
-DRIFTING_VERSION = 1  # in a picture's identity: this file, and how `Style` mixes
+DRIFTING_VERSION = 1  # in a picture's identity: this file, how `Style` mixes, what `latents` keeps
 BEYOND_CELLS = 8  # above and below the band, where styles still drift as within
 FADE_CELLS = 24  # from there on, until the seed's own holds alone
 KEPT_FAR = 0.5  # of that one's distance from the mean
@@ -86,6 +86,9 @@ class Drifting:
 
 
 def styles_of(seed: int, law: StyleLaw) -> OneStyle | Drifting:
-    """The styles of a seed along a canvas; `seed` counts modulo 2^64."""
+    """The styles of a seed along a canvas; `seed` counts modulo 2^64.
+
+    Without drift its own holds everywhere, and far from the band whole.
+    """
     seed %= 2**64
     return Drifting(seed, law) if law.drift else OneStyle(Style(seed))

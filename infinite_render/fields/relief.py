@@ -27,7 +27,7 @@ Relief = Callable[[Window], Array]  # of a latent field
 SCALES = (24, 12, 0.55), (10, 10, 0.55), (5, 8, 0.5), (3, 6, 0.38)
 """Cells from node to node along the canvas and down it, and deviation: of variance 1 together."""
 
-RELIEF_VERSION = 1  # in a picture's identity: what this file computes moves all land
+RELIEF_VERSION = 1  # in a picture's identity: this file, `fields.drift`, what `nn` does with it
 
 
 def relief_of(seed: int, window_cell: Window, wrap_cells: int | None = None) -> Array:

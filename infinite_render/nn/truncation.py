@@ -1,10 +1,11 @@
 """The truncation trick: latents drawn nearer to their mean (Karras et al. 2019, appendix B).
 
-psi = 1 leaves latents as they are drawn; less gives up variety for pictures that are surer. The
-style is pulled towards the mean style, w' = mean + psi (w - mean), once it is no farther from it
-than a share psi of all styles: their distances have a long tail, and odd colours lie there. The
-latents of the structure are pulled towards their own mean of 0: z_g' = psi z_g here, z_l where it
-is drawn (`fields.local`). Training may show patches truncated alike (`training.painting`).
+psi = 1 leaves latents as they are drawn, but for styles that say they keep less; less gives up
+variety for pictures that are surer. The style is pulled towards the mean style, w' = mean + psi (w
+- mean), once it is no farther from it than a share psi of all styles: their distances have a long
+tail, and odd colours lie there. The latents of the structure are pulled towards their own mean of
+0: z_g' = psi z_g here, z_l where it is drawn (`fields.local`). Training may show patches truncated
+alike (`training.painting`).
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ def _channels(plan: BlockPlan, level: int) -> list[int]:
 def block_seconds(canvas: Canvas, workers: int) -> float:
     """Seconds a worker takes for a whole block when all `workers` are busy, from a few cells each.
 
-    The first cell of a block pays for what its last stage reads; the others do not. Where styles
-    blend, at depth 0 in a block's first row of cells, they cost some 1.4 times as much.
+    The first cell of a block pays for what its last stage reads; the others do not. At depth 0 the
+    cells about the band, where styles blend, cost some 1.4 times as much, which is not told apart.
     """
     scene, size = canvas.scene, canvas.scene.block_px
     y, x = canvas.window.y // size, canvas.window.x // size
