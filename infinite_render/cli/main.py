@@ -19,6 +19,7 @@ import logging
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -73,7 +74,8 @@ class Commands(click.Group):
             with _terminated_as_interrupted():
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:  # here, before click makes an exit code 1 of it
-            logging.getLogger("asyncio").disabled = True  # zarr's loop, cut short, would complain
+            logging.getLogger("asyncio").disabled = True  # zarr's loop, cut short, would complain,
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             say(str(stop) or "stopped")
             ctx.exit(STOPPED)
 
