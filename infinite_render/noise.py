@@ -41,6 +41,8 @@ from infinite_render.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+Array = NDArray[np.float32]  # what fields hold
+
 NOISE_VERSION = 1
 
 COORDINATE_LIMIT = 2**46  # |y| and |x|: x_block and y must fit 48 bits with their sign

@@ -14,8 +14,9 @@ from infinite_render.config import GeneratorConfig, format_toml
 from infinite_render.describe import affected_px, describe
 from infinite_render.errors import InfrenderError, ModelError
 from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.local import ALONE, Array, LocalLaw
+from infinite_render.fields.local import ALONE, LocalLaw
 from infinite_render.geometry import Window
+from infinite_render.noise import Array
 from infinite_render.rendering.plan import BlockPlan
 from infinite_render.rendering.scene import Scene
 from infinite_render.training.detail_recipe import DetailRecipe

@@ -16,13 +16,14 @@ from infinite_render.errors import RecipeError
 from infinite_render.evaluation.painters import ModelPainter, view_of
 from infinite_render.fields.continued import ContinuedLatents, cells_of
 from infinite_render.fields.latents import LatentField, SeededLatents
-from infinite_render.fields.local import ALONE, Array, LocalLaw, band_weights
+from infinite_render.fields.local import ALONE, LocalLaw, band_weights
 from infinite_render.fields.pins import PinnedLatents
 from infinite_render.fields.reseeded import Reseed, ReseededLatents
 from infinite_render.fields.styles import OneStyle, Style
 from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window
 from infinite_render.nn.truncation import Truncation
+from infinite_render.noise import Array
 from infinite_render.rendering.scene import Scene
 
 

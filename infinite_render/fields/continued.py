@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infinite_render.fields.drift import Array
 from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField
 from infinite_render.fields.local import ALONE, LocalLaw
 from infinite_render.fields.pins import Pin, PinnedLatents
 from infinite_render.fields.styles import StyleField, smooth
 from infinite_render.geometry import Span, Window
+from infinite_render.noise import Array
 
 REACH_CELLS = 10
 CONTINUED_VERSION = 1  # in the identity: what this file computes can change every pixel around
@@ -68,7 +68,7 @@ class ContinuedLatents:
         return z_local
 
     def relief(self, window_cell: Window, wrap_cells: int | None = None) -> Array:
-        """None under a photograph: an inversion found its latents on level rows."""
+        """Level under a photograph: an inversion found its latents on level rows."""
         seeds = _left_by(self._near(window_cell), window_cell)
         return np.sqrt(seeds).astype(np.float32) * self.inner.relief(window_cell, wrap_cells)
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from infinite_render.fields.styles import smooth
 from infinite_render.geometry import Span, Window
-from infinite_render.noise import Stream, normal
+from infinite_render.noise import Array, Stream, normal
 
-Array = NDArray[np.float32]
 Shaped = Callable[[Array], Array]  # values of nodes, from Gaussian ones
 Nodes = Callable[[Window, int | None], Array]  # of a window of nodes, so many of them around
 Node = tuple[NDArray[np.int64], Array]  # of each place: a node's index, and its share

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from infinite_render.fields.drift import Array
 from infinite_render.fields.drifting_styles import StyleLaw, styles_of
 from infinite_render.fields.local import ALONE, LocalLaw, local_latents
 from infinite_render.fields.relief import relief_of
@@ -19,6 +18,7 @@ from infinite_render.fields.styles import Style, StyleField
 from infinite_render.geometry import Window
 from infinite_render.noise import (
     NOISE_VERSION,
+    Array,
     detail_stream,
     normal,
     texture_stream,

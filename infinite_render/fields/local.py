@@ -28,10 +28,10 @@ from typing import Self
 import numpy as np
 
 from infinite_render.config import GeneratorConfig
-from infinite_render.fields.drift import Array, add_drift, nodes_of, times
+from infinite_render.fields.drift import add_drift, nodes_of, times
 from infinite_render.fields.styles import Values, smooth
 from infinite_render.geometry import Span, Window
-from infinite_render.noise import Stream, normal
+from infinite_render.noise import Array, Stream, normal
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from infinite_render.errors import DataError
-from infinite_render.fields.drift import Array
 from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, points_of
 from infinite_render.fields.local import ALONE, LocalLaw
 from infinite_render.fields.styles import StyleField
 from infinite_render.files import replace_file
 from infinite_render.geometry import Window
+from infinite_render.noise import Array
 
 PIN_VERSION = 1
 

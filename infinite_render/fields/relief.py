@@ -18,9 +18,9 @@ from functools import partial
 import numpy as np
 
 from infinite_render.config import ModelRecipe
-from infinite_render.fields.drift import Array, add_drift, nodes_of, times
+from infinite_render.fields.drift import add_drift, nodes_of, times
 from infinite_render.geometry import Window
-from infinite_render.noise import Stream
+from infinite_render.noise import Array, Stream
 
 Relief = Callable[[Window], Array]  # of a latent field
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from infinite_render.errors import RecipeError
-from infinite_render.fields.drift import Array
 from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField
 from infinite_render.fields.local import ALONE, LocalLaw, local_latents
 from infinite_render.fields.styles import StyleField
 from infinite_render.geometry import Window, cover, turns
+from infinite_render.noise import Array
 
 
 class Reseed(NamedTuple):

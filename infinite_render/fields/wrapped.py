@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from infinite_render.fields.drift import Array
 from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, points_of
 from infinite_render.fields.local import ALONE, LocalLaw
 from infinite_render.fields.styles import StyleField
 from infinite_render.geometry import Window, turns
+from infinite_render.noise import Array
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class StructureSynthesizer(nn.Module):
         return x
 
     def of_water(self, z_global: Tensor, z_local: Tensor, c: Tensor, relief: Tensor) -> Tensor:
-        """z_s of water, wherever it may lie, [N,S,h,w]; only with lakes, `relief` as they take."""
+        """z_s of water, wherever it may lie, [N,S,h,w], only with lakes; relief as they take it."""
         assert self.lakes is not None
         mirrored = self.lakes.mirrored(c, relief)
         return self.lakes.features(self(z_global, z_local, mirrored), c)

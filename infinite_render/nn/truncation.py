@@ -32,33 +32,33 @@ class Truncation:
     psi: float = 1.0
 
     @torch.no_grad()
-    def latents(self, z_global: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def latents(self, z_global: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z_g [N,D] -> what the structure is modulated by [N,D], and w [N,styles,D].
 
-        `share` [N], by default 1, is what more is kept of each. At psi = 1 those of share 1 are the
-        generator's, bit for bit.
+        `kept` [N], by default 1, is how much each keeps of what truncation leaves of its distance
+        from the mean. At psi = 1 those that keep all are the generator's, bit for bit.
         """
         w = self.generator.style(z_global)
-        share = torch.ones(len(w), device=w.device) if share is None else share
-        if self.psi == 1.0 and bool((share == 1).all()):
+        kept = torch.ones(len(w), device=w.device) if kept is None else kept
+        if self.psi == 1.0 and bool((kept == 1).all()):
             return z_global, w
-        z_nearer, w_nearer = self.psi * share[:, None] * z_global, self.nearer(w, share)
-        if self.psi < 1.0:
-            return z_nearer, w_nearer
-        return z_nearer, torch.where(share[:, None, None] == 1, w, w_nearer)
+        nearer = self.nearer(w, kept)
+        if self.psi == 1.0:
+            nearer = torch.where(kept[:, None, None] == 1, w, nearer)
+        return self.psi * kept[:, None] * z_global, nearer
 
-    def nearer(self, w: Tensor, share: Tensor | None = None) -> Tensor:
+    def nearer(self, w: Tensor, kept: Tensor | None = None) -> Tensor:
         """Styles [N,...,D] taken nearer to their mean, and up to the generator's floors.
 
-        `share` [N] as for `latents`. No gradient goes through mean and limit.
+        `kept` [N] as for `latents`. No gradient goes through mean and limit.
         """
         mean, limit = self._usual
         away = w - mean.to(w)
         distance = away.double().norm(dim=-1, keepdim=True)
-        kept = self.psi * (limit / distance).clamp(max=1)
-        if share is not None:
-            kept = kept * share.view(-1, *[1] * (kept.ndim - 1))
-        nearer: Tensor = mean.to(w) + kept.to(w) * away
+        part = self.psi * (limit / distance).clamp(max=1)
+        if kept is not None:
+            part = part * kept.view(-1, *[1] * (part.ndim - 1))
+        nearer: Tensor = mean.to(w) + part.to(w) * away
         floors = self.generator.floors
         return nearer if floors is None else floors(nearer)
 

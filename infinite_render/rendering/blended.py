@@ -112,7 +112,7 @@ def _scratch(x: Tensor, shares: Shares) -> Tensor:
 
 
 def _spread(factors: Tensor, values: Tensor) -> Tensor:
-    """Factors [C] or [n,C] of a band as they multiply values [r,w,C] of a part of it."""
+    """Factors [C] or [n,C] of a band as they multiply its values [r,w,C]."""
     rows, width = values.shape[:2]
     if factors.ndim == 1 or len(factors) == width:  # one row's, and so every row's
         return factors
