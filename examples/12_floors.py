@@ -1,13 +1,15 @@
-"""A model whose ground is no void: styles that paint it black or blank are kept from it.
+"""A model whose ground is no void and whose far land no streaks: it is kept from painting them.
 
     pip install -e '.[skies]'
-    python examples/12_floors.py MODEL OUT FRAMES SEED
-    python examples/12_floors.py run/model WITH_FLOORS
+    python examples/12_floors.py KIND MODEL OUT FRAMES SEED
+    python examples/12_floors.py ground run/model NO_VOID
+    python examples/12_floors.py level NO_VOID NO_STREAKS 4800
 
-How light the ground is, and how finely drawn, is nearly linear in the style w. FRAMES of the
-model's own tell how (`training/floors.py`), and truncated styles that read too low are moved up
-(`nn/floors.py`). All weights that paint stay as they are. The model in the box has floors (its card
-tells which), and is refused.
+How light the ground is, and how finely drawn, is nearly linear in the style w; how little of far
+land is smeared into level streaks, in the structure's z_g. FRAMES of the model's own tell how
+(`training/grounds.py`, `training/levels.py`), and what reads too low in truncated latents is moved
+up (`nn/floors.py`). All weights that paint stay as they are. The model in the box has both kinds of
+floors (its card tells which), and is refused.
 """
 
 from __future__ import annotations
@@ -15,26 +17,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
 from infinite_render.models import load_model, save_with_weights
 from infinite_render.precision import DTYPES, choose_precision
-from infinite_render.training.floors import Seen, look_at_frames, with_floors
+from infinite_render.training.floors import Seen, joined
+from infinite_render.training.grounds import look_at_grounds, with_grounds
+from infinite_render.training.levels import look_at_levels, with_levels
+
+KINDS = {"ground": (look_at_grounds, with_grounds), "level": (look_at_levels, with_levels)}
 
 
-def main(name: str, folder: Path, frames: int = 2400, seed: int = 0) -> Path:
-    """Save the model `name`, with floors found by `frames` of its own, in `folder`."""
+def main(kind: str, name: str, folder: Path, frames: int = 2400, seed: int = 0) -> Path:
+    """Save the model `name`, with floors of a kind found by `frames` of its own, in `folder`."""
+    look_at, with_found = KINDS[kind]
     model = load_model(name)
-    dtype = DTYPES[choose_precision("auto")]
     batches: list[Seen] = []
-    for batch in look_at_frames(model, frames, seed, dtype):
+    for batch in look_at(model, frames, seed, DTYPES[choose_precision("auto")]):
         batches.append(batch)
-        done = sum(len(each.w) for each in batches)
+        done = sum(len(each.latents) for each in batches)
         print(f"frame {done} of {frames}", end="\r", flush=True)
     print()
-    floored = with_floors(model, Seen(*(torch.cat(each) for each in zip(*batches, strict=True))))
+    floored = with_found(model, joined(batches))
     return save_with_weights(folder, floored, floored.generator.state_dict())
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:5])))
+    kind, name, folder, *counts = sys.argv[1:]
+    print(main(kind, name, Path(folder), *map(int, counts)))

@@ -47,6 +47,7 @@ class GeneratorConfig:
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
     shore: float | None = None  # v, from -cut to cut, where lakes begin; None: no lakes
     floors: int = 0  # measures of a picture that truncated styles are kept up to
+    layout_floors: int = 0  # and that truncated z_g are, which lay out the structure
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
@@ -82,10 +83,12 @@ class GeneratorConfig:
             raise RecipeError(
                 "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
             )
-        if not 0 <= self.floors <= self.global_dim:
-            raise RecipeError(
-                f"floors = {self.floors} must be from 0 to global_dim, here {self.global_dim}"
-            )
+        for key in ("floors", "layout_floors"):
+            if not 0 <= getattr(self, key) <= self.global_dim:
+                raise RecipeError(
+                    f"{key} = {getattr(self, key)} must be from 0 to global_dim, "
+                    f"here {self.global_dim}"
+                )
         if not 0 < self.cut < math.inf:
             raise RecipeError(f"cut = {self.cut} must be over 0 and finite")
         if not 0 <= self.drift < 1 or self.drift_cells < 1:

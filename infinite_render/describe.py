@@ -111,9 +111,12 @@ def _lakes_row(recipe: ModelRecipe) -> Rows:
 
 
 def _floors_row(generator: GeneratorConfig) -> Rows:
-    if generator.floors == 0:
-        return []
-    return [("floors", f"truncated styles are kept up to {generator.floors} measures of a picture")]
+    kept = {"styles": generator.floors, "layouts": generator.layout_floors}
+    return [
+        (f"floors of {what}", f"truncated ones are kept up to {count} of a picture's measures")
+        for what, count in kept.items()
+        if count
+    ]
 
 
 def _drift_row(generator: GeneratorConfig) -> Rows:

@@ -88,7 +88,7 @@ def test_an_example_averages_two_models(tmp_path: Path) -> None:
     assert mean.recipe.name == "mean"
     assert mean.detail is not None
     for name, tensor in mean.generator.state_dict().items():
-        shift = 0.0 if name.startswith("floors.") else 0.25
+        shift = 0.0 if "floors." in name else 0.25
         expected = landscape.generator.state_dict()[name] + shift
         torch.testing.assert_close(tensor, expected, atol=1e-6, rtol=1e-6)
 
@@ -127,19 +127,34 @@ def test_an_example_gives_a_model_lakes(tmp_path: Path) -> None:
     assert added == {f"structure.lakes.water.{kind}" for kind in ("weight", "bias")}
 
 
-def test_an_example_gives_a_model_floors_and_a_mean_keeps_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "key"), [("ground", "floors"), ("level", "layout_floors")])
+def test_an_example_gives_a_model_floors_and_a_mean_keeps_them(
+    kind: str, key: str, tmp_path: Path
+) -> None:
     small = random_model()
     render = dataclasses.replace(small.recipe.render, truncation=0.7)
     recipe = dataclasses.replace(small.recipe, render=render)
     save_model(tmp_path / "small", recipe, small.generator.state_dict())
-    path = example("12_floors.py")(str(tmp_path / "small"), tmp_path / "up", 24)
+    path = example("12_floors.py")(kind, str(tmp_path / "small"), tmp_path / "up", 24)
     before, after = small.generator.state_dict(), load_model(path).generator.state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
     added = {name for name in after if name not in before}
-    assert added == {f"floors.{name}" for name in ("reads", "moves", "least")}
-    other = example("12_floors.py")(str(tmp_path / "small"), tmp_path / "other", 24, 7)
+    assert added == {f"{key}.{name}" for name in ("reads", "moves", "least")}
+    other = example("12_floors.py")(kind, str(tmp_path / "small"), tmp_path / "other", 24, 7)
     mean = load_model(example("09_average.py")(str(other), str(path), tmp_path / "mean", 0.25))
     assert all(mean.generator.state_dict()[name].equal(after[name]) for name in added)
+
+
+def test_an_example_gives_a_model_a_floor_of_marks(tmp_path: Path) -> None:
+    small = random_model()
+    render = dataclasses.replace(small.recipe.render, truncation=0.7)
+    recipe = dataclasses.replace(small.recipe, render=render)
+    save_model(tmp_path / "small", recipe, small.generator.state_dict())
+    marks = ROOT / "examples" / "marks" / "whole.csv"
+    liked = load_model(example("13_marks.py")(str(tmp_path / "small"), tmp_path / "liked", marks))
+    assert liked.recipe.generator.floors == 1
+    before, after = small.generator.state_dict(), liked.generator.state_dict()
+    assert [name for name in before if not before[name].equal(after[name])] == []
 
 
 def test_no_example_is_forgotten() -> None:

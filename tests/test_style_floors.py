@@ -1,4 +1,4 @@
-"""Floors of styles: what reads too low is moved up, along that measure and no other."""
+"""Floors: what reads too low is moved up, along that measure and no other."""
 
 from __future__ import annotations
 
@@ -17,15 +17,9 @@ from infinite_render.models import Model, load_model, save_with_weights
 from infinite_render.nn.floors import Floors
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
-from infinite_render.training import floors as taught
-from infinite_render.training.floors import (
-    SHARE,
-    Seen,
-    fitted,
-    ground_of,
-    look_at_frames,
-    with_floors,
-)
+from infinite_render.training import grounds
+from infinite_render.training.floors import Seen, fitted, joined
+from infinite_render.training.grounds import ground_of, look_at_grounds, with_grounds
 
 
 def styles(count: int = 4000) -> Tensor:
@@ -50,19 +44,20 @@ def truncated(model: Model) -> Model:
 
 def test_floors_read_what_was_measured_and_move_one_measure_alone() -> None:
     w = styles()
-    found = fitted(Seen(w, measured(w)))
+    found = fitted(Seen(w, measured(w)), 0.3)
     read = w @ found.reads.T
+    torch.testing.assert_close(read.std(dim=0), torch.ones(2), atol=1e-4, rtol=0)
     for k in range(2):
         pair = torch.stack([read[:, k], measured(w)[:, k]])
         assert torch.corrcoef(pair)[0, 1] > 0.9
     torch.testing.assert_close(found.reads @ found.moves.T, torch.eye(2), atol=1e-5, rtol=0)
     below = (read < found.least).float().mean(dim=0)
-    torch.testing.assert_close(below, torch.full((2,), SHARE), atol=0.01, rtol=0)
+    torch.testing.assert_close(below, torch.full((2,), 0.3), atol=0.01, rtol=0)
 
 
 def test_styles_are_kept_up_to_their_floors_and_others_stay() -> None:
     w = styles()
-    found = fitted(Seen(w, measured(w)))
+    found = fitted(Seen(w, measured(w)), 0.3)
     before, after = (x @ found.reads.T - found.least for x in (w, found(w)))
     assert (after > -1e-4).all()
     for k in range(2):
@@ -75,6 +70,21 @@ def test_styles_are_kept_up_to_their_floors_and_others_stay() -> None:
     assert along.mean() > 0.1  # what goes with a measure goes along
     one, many = found(w[7]), found(w[None, 7:9].expand(3, -1, -1))
     torch.testing.assert_close(one, many[2, 0])
+
+
+def test_further_floors_leave_the_readings_of_the_first_where_they_are() -> None:
+    w = styles()
+    first = fitted(Seen(w, measured(w)), 0.3)
+    third = w[:, 3:4] + w[:, 4:5] - w[:, 1:2]
+    both = fitted(Seen(w, third), 0.7, first)
+    assert both.reads[:2].equal(first.reads)
+    assert both.least[:2].equal(first.least)
+    torch.testing.assert_close(both.reads @ both.moves.T, torch.eye(3), atol=1e-5, rtol=0)
+    low = w[(w @ both.reads.T - both.least)[:, :2].amin(dim=1) > 2]  # none of the first is short
+    assert len(low) > 20
+    moved = (both(low) - low) @ both.reads.T
+    assert moved[:, 2].max() > 0.5
+    assert moved[:, :2].abs().max() < 0.01
 
 
 def test_without_weights_of_their_own_floors_change_nothing() -> None:
@@ -113,38 +123,38 @@ def test_the_ground_is_told_by_its_light_and_detail() -> None:
 
 def test_a_model_gets_floors_from_its_own_frames(tmp_path: Path) -> None:
     model = truncated(random_model(SMALL))
-    batches = list(look_at_frames(model, 24, 5, torch.float32))
-    assert [len(batch.w) for batch in batches] == [12, 12]
-    again = next(look_at_frames(model, 12, 5, torch.float32))
-    assert again.w.equal(batches[0].w)
+    batches = list(look_at_grounds(model, 24, 5, torch.float32))
+    assert [len(batch.latents) for batch in batches] == [12, 12]
+    again = next(look_at_grounds(model, 12, 5, torch.float32))
+    assert again.latents.equal(batches[0].latents)
     assert again.measures.equal(batches[0].measures)
-    seen = Seen(*(torch.cat(each) for each in zip(*batches, strict=True)))
-    floored = with_floors(model, seen)
+    seen = joined(batches)
+    floored = with_grounds(model, seen)
     path = save_with_weights(tmp_path / "floored", floored, floored.generator.state_dict())
     loaded = load_model(path)
     assert loaded.recipe.generator.floors == 2
     assert loaded.generator.floors is not None
     assert loaded.generator.floors.reads.any()
-    assert dict(describe_model(loaded)[1])["floors"].endswith("2 measures of a picture")
+    assert "up to 2 of" in dict(describe_model(loaded)[1])["floors of styles"]
     one, other = (Scene(each, seed=1).render(0, 0, 64, 64) for each in (model, loaded))
     assert (one != other).any()
     with pytest.raises(ModelError, match="floors already"):
-        with_floors(loaded, seen)
+        with_grounds(loaded, seen)
     with pytest.raises(ModelError, match="not truncated"):
-        next(look_at_frames(random_model(SMALL), 12, 5, torch.float32))
+        next(look_at_grounds(random_model(SMALL), 12, 5, torch.float32))
 
 
 def test_frames_that_tell_of_floors_have_no_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     wet = truncated(random_model(dataclasses.replace(SMALL, shore=0.4)))
-    real = taught.paint
+    real = grounds.paint
 
     def watched(*arguments: object) -> object:
         seen.append(arguments[1].z_local)  # type: ignore[attr-defined]
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(taught, "paint", watched)
-    next(look_at_frames(wet, 12, 0, torch.float32))
+    monkeypatch.setattr(grounds, "paint", watched)
+    next(look_at_grounds(wet, 12, 0, torch.float32))
     assert seen[0].shape[1] == wet.recipe.generator.latent_dim
     assert (seen[0][:, -1] == LAKES_DRY).all()
     assert (seen[0][:, :-1].std(dim=(1, 2, 3)) > 0).all()

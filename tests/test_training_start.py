@@ -69,7 +69,12 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "what", "without"), [("shore", 0.4, "lakes", None), ("floors", 2, "floors", 0)]
+    ("key", "value", "what", "without"),
+    [
+        ("shore", 0.4, "lakes", None),
+        ("floors", 2, "floors", 0),
+        ("layout_floors", 1, "layout floors", 0),
+    ],
 )
 def test_a_recipe_without_lakes_or_floors_leaves_them_out(
     key: str, value: float, what: str, without: int | None, photographs: Path, tmp_path: Path

@@ -70,7 +70,7 @@ class LocalLaw:
 
 
 LAKES_CELLS = 64  # from one node of lakes to the next
-LAKES_RARE = 0.8  # deviations above the mean from which a node is wet
+LAKES_RARE = 1.15  # deviations above the mean from which a node is wet
 LAKES_LEAST = 1.4  # at a wet node, in the units of `nn.lakes`: to the picture's foot
 LAKES_DRY = -1.3  # at a dry one: so low that land hardly rises, bays and all
 LAKES_BAYS = (24, 16, 0.4), (9, 5, 0.2), (4, 2, 0.1), (2, 1, 0.04)

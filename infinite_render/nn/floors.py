@@ -1,10 +1,11 @@
-"""Floors of styles: measures of a picture that are linear in w, kept above what each may be least.
+"""Floors: measures of a picture that are linear in its latents, kept above what each may be least.
 
-    w -> w . reads -> how far below its floor -> w + as much of moves
+    w or z_g -> w . reads -> how far below its floor -> w + as much of moves
 
 A style's light, age or contrast is nearly linear in w (Shen et al. 2020, InterFaceGAN). A style
 that reads too low is moved along what goes with that measure in styles at large, and with no other
-measure, until it reads about its floor; one well above stays where it is.
+measure, until it reads about its floor; one well above stays where it is. What far land is drawn
+as is so in z_g, of which each channel is drawn by itself.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ SHARPNESS = 4.0  # of a floor, to a unit of the measure
 
 
 class Floors(nn.Module):
-    """K measures of styles of D channels; all zero, a floor changes nothing."""
+    """K measures of latents of D channels; all zero, a floor changes nothing."""
 
     reads: Tensor  # [K,D]: a measure is w . reads
     moves: Tensor  # [K,D]: what added to w raises that measure by 1, and no other
     least: Tensor  # [K]
 
-    def __init__(self, count: int, style_dim: int) -> None:
+    def __init__(self, count: int, dim: int) -> None:
         super().__init__()
-        self.register_buffer("reads", torch.zeros(count, style_dim))
-        self.register_buffer("moves", torch.zeros(count, style_dim))
+        self.register_buffer("reads", torch.zeros(count, dim))
+        self.register_buffer("moves", torch.zeros(count, dim))
         self.register_buffer("least", torch.zeros(count))
 
     def forward(self, w: Tensor) -> Tensor:
-        """Styles [...,D], none of them below a floor; summed in float64."""
+        """Styles, or z_g, [...,D], none of them below a floor; summed in float64."""
         reads, moves, least = self.reads.double(), self.moves.double(), self.least.double()
         short = F.softplus(SHARPNESS * (least - w.double() @ reads.T)) / SHARPNESS
         return w + (short @ moves).to(w)

@@ -23,7 +23,8 @@ from infinite_render.nn.texture import TextureSynthesizer
 class Generator(nn.Module):
     """Structure and texture synthesizers; parts are built outside and handed in.
 
-    Floors are no part of the network: `nn.truncation` keeps styles up to them.
+    Floors are no part of the network: `nn.truncation` keeps styles up to `floors`, and the z_g that
+    lay out the structure up to `layout_floors`.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Generator(nn.Module):
         structure: StructureSynthesizer,
         texture: TextureSynthesizer,
         floors: Floors | None = None,
+        layout_floors: Floors | None = None,
     ) -> None:
         super().__init__()
         self.structure = structure
         self.texture = texture
         self.floors = floors
+        self.layout_floors = layout_floors
 
     @property
     def styles(self) -> int:
@@ -135,5 +138,8 @@ def build_generator(config: GeneratorConfig) -> Generator:
         config.mapping_layers,
         padding=config.padding,
     )
-    floors = Floors(config.floors, config.global_dim) if config.floors else None
-    return Generator(structure, texture, floors)
+    floors, layout_floors = (
+        Floors(count, config.global_dim) if count else None
+        for count in (config.floors, config.layout_floors)
+    )
+    return Generator(structure, texture, floors, layout_floors)

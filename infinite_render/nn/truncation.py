@@ -45,7 +45,15 @@ class Truncation:
         nearer = self.nearer(w, kept)
         if self.psi == 1.0:
             nearer = torch.where(kept[:, None, None] == 1, w, nearer)
-        return self.psi * kept[:, None] * z_global, nearer
+        return kept[:, None] * self.layout(z_global), nearer
+
+    def layout(self, z_global: Tensor) -> Tensor:
+        """z_g [N,D] up to the generator's floors of layouts, taken nearer to its mean of 0."""
+        floors = self.generator.layout_floors
+        if self.psi == 1.0 or floors is None:
+            return self.psi * z_global
+        raised: Tensor = self.psi * floors(z_global)
+        return raised
 
     def nearer(self, w: Tensor, kept: Tensor | None = None) -> Tensor:
         """Styles [N,...,D] taken nearer to their mean, and up to the generator's floors.

@@ -182,6 +182,14 @@ def styles_of(generator: Generator, scene: Scene) -> Tensor:
     return torch.where(scene.psi[:, :, None] < 1, nearer, w)
 
 
+def layouts_of(generator: Generator, scene: Scene) -> Tensor:
+    """What the structure of a scene's patches is modulated by, truncated as they are, [N,D]."""
+    if scene.truncation == 1:
+        return scene.z_global
+    nearer = Truncation(generator, scene.truncation).layout(scene.z_global)
+    return torch.where(scene.psi < 1, nearer, scene.z_global)
+
+
 def paint(
     generator: Generator, scene: Scene, dtype: torch.dtype, layout: torch.memory_format
 ) -> Painted:
@@ -189,7 +197,8 @@ def paint(
     w = styles_of(generator, scene)
     z_local = scene.z_local.to(dtype=dtype, memory_format=layout)
     c = scene.c.to(memory_format=layout)  # float32: in bfloat16 rows below the band are one
-    rgb, z_structure = generator(scene.psi * scene.z_global, z_local, c, w=w, noise=scene.noise)
+    z_global = layouts_of(generator, scene)
+    rgb, z_structure = generator(z_global, z_local, c, w=w, noise=scene.noise)
     return Painted(rgb, scene.z_local, z_structure, w)
 
 

@@ -36,7 +36,8 @@ from infinite_render.training.state import State
 
 RUN, DATA, LOCK = "run.toml", "data.json", ".lock"
 CHECKPOINTS, SHEETS, MODEL, CACHE = "checkpoints", "sheets", "model", "cache"
-LAKES, FLOORS = "structure.lakes.", "floors."  # what a generator without a shore, or floors, lacks
+LAKES = "structure.lakes."  # what a generator without a shore lacks
+FLOORS = "floors", "layout_floors"  # keys of a generator's configuration, and parts of it
 
 
 def open_run(
@@ -207,7 +208,11 @@ def start_from(state: State, recipe: TrainRecipe, name_or_path: str) -> list[str
     weights = model.generator.state_dict()
     wanted, had = recipe.generator, model.recipe.generator
     left_out = [(LAKES, "lakes", "shore")] if wanted.shore is None and had.shore is not None else []
-    left_out += [(FLOORS, "floors", "floors")] if had.floors and not wanted.floors else []
+    left_out += [
+        (f"{key}.", key.replace("_", " "), key)
+        for key in FLOORS
+        if getattr(had, key) and not getattr(wanted, key)
+    ]
     for prefix, _, _ in left_out:
         weights = {name: each for name, each in weights.items() if not name.startswith(prefix)}
     for module in (state.generator, state.averaged):
@@ -245,5 +250,6 @@ def _same_band(one: GeneratorConfig, other: GeneratorConfig) -> bool:
         start_rows=other.start_rows,
         shore=one.shore if other.shore is not None else None,
         floors=one.floors if other.floors else 0,
+        layout_floors=one.layout_floors if other.layout_floors else 0,
     )
     return cut == other and one.span_cells == other.span_cells

@@ -24,7 +24,7 @@ from infinite_render.nn import coordinates
 from infinite_render.nn.generator import Generator, build_generator
 from infinite_render.nn.lakes import COMPRESSION
 from infinite_render.training.lessons import draw_inside, frames_recipe, lesson
-from infinite_render.training.painting import Scene, light_of, paint, styles_of
+from infinite_render.training.painting import Scene, layouts_of, light_of, paint, styles_of
 
 SHORE = 0.706  # v where lakes begin: in the model of the box between the cells of rows 10 and 11
 MIRRORS, DULLS = 0.75, 0.33  # of what is mirrored, and so much less the brighter it is
@@ -84,7 +84,8 @@ def paint_water(generator: Generator, scene: Scene, dtype: torch.dtype) -> Tenso
     """RGB [N,3,P,P] of a scene as if all of it were water; convolutions work in `dtype`."""
     of_land = scene.z_local[:, :-1].to(dtype, memory_format=torch.channels_last)
     level = torch.zeros_like(scene.c[:, :1])
-    z_structure = generator.structure.of_water(scene.psi * scene.z_global, of_land, scene.c, level)
+    z_global = layouts_of(generator, scene)
+    z_structure = generator.structure.of_water(z_global, of_land, scene.c, level)
     rgb: Tensor = generator.texture(z_structure, styles_of(generator, scene), scene.noise)
     return rgb
 
