@@ -12,8 +12,8 @@ its mean, by psi in the sky and by psi^3 in the ground, so that these go on calm
 Rows are those of the plane, whether relief takes land from there or from some rows deeper.
 
 Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, and no truncation takes
-from it. Whether land is wet or dry changes along the canvas alone; bays, points and islands come of
-smaller scales, flatter than they are wide, for water is seen from the side.
+from it. Whether land is wet or dry changes along the canvas alone; bays, points, islands and tarns
+come of smaller scales, flatter than they are wide, for water is seen from the side.
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -72,8 +72,8 @@ class LocalLaw:
 LAKES_CELLS = 64  # from one node of lakes to the next
 LAKES_RARE = 1.15  # deviations above the mean from which a node is wet
 LAKES_LEAST = 1.4  # at a wet node, in the units of `nn.lakes`: to the picture's foot
-LAKES_DRY = -1.3  # at a dry one: so low that land hardly rises, bays and all
-LAKES_BAYS = (24, 16, 0.4), (9, 5, 0.2), (4, 2, 0.1), (2, 1, 0.04)
+LAKES_DRY = -1.8  # at a dry one: so low that land hardly rises, and bays seldom make a pond
+LAKES_BAYS = (30, 16, 0.9), (11, 5, 0.35), (4, 2, 0.12), (2, 1, 0.04)
 """Cells from node to node along the canvas and down it, and deviation."""
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself
@@ -124,6 +124,7 @@ def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
     """The channel of lakes, [1,h,w]: land wet or dry, the same in every row, and bays."""
     along = np.zeros((1, 1, window_cell.width), np.float32)
     row, scale = window_cell._replace(y=0, height=1), (LAKES_CELLS, 1)
+    row = row._replace(x=row.x + _first_node(seed))
     nodes = partial(nodes_of, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
     add_drift(along, nodes, row, scale, law.wrap_cells)
     latent = along.repeat(window_cell.height, axis=1)
@@ -131,6 +132,12 @@ def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
         nodes = partial(nodes_of, seed, Stream.LAKES, slice(i, i + 1), times(deviation))
         add_drift(latent, nodes, window_cell, (across, down), law.wrap_cells)
     return latent
+
+
+def _first_node(seed: int) -> int:
+    """How many cells left of cell 0 a seed's nodes of lakes begin: else all lakes lay alike."""
+    drawn = normal(seed, Stream.LAKES, 0, 0, 1, 1, len(LAKES_BAYS) + 2)[-1, 0, 0]
+    return int(drawn * np.float32(1 << 20)) % LAKES_CELLS
 
 
 def _wet_or_dry(nodes: Array) -> Array:
