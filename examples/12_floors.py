@@ -8,8 +8,8 @@
 How light the ground is, and how finely drawn, is nearly linear in the style w; how little of far
 land is smeared into level streaks, in the structure's z_g. FRAMES of the model's own tell how
 (`training/grounds.py`, `training/levels.py`), and what reads too low in truncated latents is moved
-up (`nn/floors.py`). All weights that paint stay as they are. The model in the box has both kinds of
-floors (its card tells which), and is refused.
+up (`nn/floors.py`). All weights that paint stay as they are. The model in the box has these floors
+and is refused; its card tells how it got them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from infinite_render.errors import UsageError
 from infinite_render.models import load_model, save_with_weights
 from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.training.floors import Seen, joined
@@ -28,6 +29,8 @@ KINDS = {"ground": (look_at_grounds, with_grounds), "level": (look_at_levels, wi
 
 def main(kind: str, name: str, folder: Path, frames: int = 2400, seed: int = 0) -> Path:
     """Save the model `name`, with floors of a kind found by `frames` of its own, in `folder`."""
+    if kind not in KINDS:
+        raise UsageError(f"no floors are of kind {kind}; give one of {', '.join(KINDS)}")
     look_at, with_found = KINDS[kind]
     model = load_model(name)
     batches: list[Seen] = []

@@ -24,6 +24,7 @@ MOST_CHANNELS = 2**16  # what the noise field has, too
 MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
 MOST_CELLS = 2**20  # of the coordinate grid, and of a training patch
 MOST_BLOCK_PX = 2**14  # structure for a whole block is held at once
+FLOORS = "floors", "layout_floors"  # keys of a generator's configuration, and parts of it
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class GeneratorConfig:
     coordinates: bool = True  # whether the structure synthesizer sees the coordinates
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
     shore: float | None = None  # v, from -cut to cut, where lakes begin; None: no lakes
-    floors: int = 0  # measures of a picture that truncated styles are kept up to
-    layout_floors: int = 0  # and that truncated z_g are, which lay out the structure
+    floors: tuple[str, ...] = ()  # what truncated styles are kept up to a least of, by name
+    layout_floors: tuple[str, ...] = ()  # and truncated layouts, the structure's z_g
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
@@ -83,11 +84,12 @@ class GeneratorConfig:
             raise RecipeError(
                 "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
             )
-        for key in ("floors", "layout_floors"):
-            if not 0 <= getattr(self, key) <= self.global_dim:
+        for key in FLOORS:
+            names = getattr(self, key)
+            if len(names) > self.global_dim or len(names) != len(set(names)):
                 raise RecipeError(
-                    f"{key} = {getattr(self, key)} must be from 0 to global_dim, "
-                    f"here {self.global_dim}"
+                    f"{key} = {list(names)} must name each floor once, and no more of them than "
+                    f"global_dim, here {self.global_dim}"
                 )
         if not 0 < self.cut < math.inf:
             raise RecipeError(f"cut = {self.cut} must be over 0 and finite")

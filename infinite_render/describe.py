@@ -113,9 +113,9 @@ def _lakes_row(recipe: ModelRecipe) -> Rows:
 def _floors_row(generator: GeneratorConfig) -> Rows:
     kept = {"styles": generator.floors, "layouts": generator.layout_floors}
     return [
-        (f"floors of {what}", f"truncated ones are kept up to {count} of a picture's measures")
-        for what, count in kept.items()
-        if count
+        (f"floors of {what}", f"{', '.join(names)}: truncated ones are kept up to a least of each")
+        for what, names in kept.items()
+        if names
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -52,6 +53,12 @@ def random_detail(config: DetailConfig, seed: int = 0) -> DetailStep:
             for parameter in step.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))
     return step.eval().requires_grad_(False)
+
+
+def truncated(model: Model, psi: float = 0.7) -> Model:
+    """The model with a truncation of its own."""
+    render = dataclasses.replace(model.recipe.render, truncation=psi)
+    return dataclasses.replace(model, recipe=dataclasses.replace(model.recipe, render=render))
 
 
 def random_model(

@@ -12,9 +12,9 @@ import pyvips
 import tifffile
 import torch
 from pinned_scenes import picture
-from small_models import random_model
+from small_models import random_model, truncated
 
-from infinite_render.errors import ModelError
+from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.pins import load_pin
 from infinite_render.models import load_model, save_model
 
@@ -132,27 +132,25 @@ def test_an_example_gives_a_model_floors_and_a_mean_keeps_them(
     kind: str, key: str, tmp_path: Path
 ) -> None:
     small = random_model()
-    render = dataclasses.replace(small.recipe.render, truncation=0.7)
-    recipe = dataclasses.replace(small.recipe, render=render)
-    save_model(tmp_path / "small", recipe, small.generator.state_dict())
+    save_model(tmp_path / "small", truncated(small).recipe, small.generator.state_dict())
     path = example("12_floors.py")(kind, str(tmp_path / "small"), tmp_path / "up", 24)
     before, after = small.generator.state_dict(), load_model(path).generator.state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
     added = {name for name in after if name not in before}
     assert added == {f"{key}.{name}" for name in ("reads", "moves", "least")}
     other = example("12_floors.py")(kind, str(tmp_path / "small"), tmp_path / "other", 24, 7)
+    with pytest.raises(UsageError, match="of kind void; give one of ground, level"):
+        example("12_floors.py")("void", str(tmp_path / "small"), tmp_path / "none")
     mean = load_model(example("09_average.py")(str(other), str(path), tmp_path / "mean", 0.25))
     assert all(mean.generator.state_dict()[name].equal(after[name]) for name in added)
 
 
 def test_an_example_gives_a_model_a_floor_of_marks(tmp_path: Path) -> None:
     small = random_model()
-    render = dataclasses.replace(small.recipe.render, truncation=0.7)
-    recipe = dataclasses.replace(small.recipe, render=render)
-    save_model(tmp_path / "small", recipe, small.generator.state_dict())
+    save_model(tmp_path / "small", truncated(small).recipe, small.generator.state_dict())
     marks = ROOT / "examples" / "marks" / "whole.csv"
     liked = load_model(example("13_marks.py")(str(tmp_path / "small"), tmp_path / "liked", marks))
-    assert liked.recipe.generator.floors == 1
+    assert liked.recipe.generator.floors == ("whole",)
     before, after = small.generator.state_dict(), liked.generator.state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
 

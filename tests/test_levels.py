@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import SMALL, random_generator, random_model
+from small_models import SMALL, random_generator, random_model, truncated
 from torch import Tensor
 
 from infinite_render.describe import describe_model
-from infinite_render.errors import ModelError, RecipeError
-from infinite_render.models import Model, load_model, save_with_weights
+from infinite_render.errors import ModelError
+from infinite_render.models import load_model, save_with_weights
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
 from infinite_render.training import painting
@@ -28,12 +28,6 @@ from infinite_render.training.levels import (
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def truncated(model: Model) -> Model:
-    """The model with a truncation of its own."""
-    render = dataclasses.replace(model.recipe.render, truncation=0.7)
-    return dataclasses.replace(model, recipe=dataclasses.replace(model.recipe, render=render))
 
 
 def found() -> Seen:
@@ -73,7 +67,7 @@ def test_floors_of_layouts_read_in_deviations_along_what_was_measured() -> None:
 
 
 def test_truncation_keeps_layouts_up_in_training_as_in_pictures() -> None:
-    generator = random_generator(dataclasses.replace(SMALL, layout_floors=1))
+    generator = random_generator(dataclasses.replace(SMALL, layout_floors=("unlevel",)))
     plain = random_generator(SMALL)
     assert generator.layout_floors is not None
     generator.layout_floors.reads[0, 0] = generator.layout_floors.moves[0, 0] = 1.0
@@ -113,11 +107,16 @@ def test_a_model_gets_floors_against_streaks_from_its_own_frames(tmp_path: Path)
     floored = with_levels(model, seen)
     path = save_with_weights(tmp_path / "floored", floored, floored.generator.state_dict())
     loaded = load_model(path)
-    assert loaded.recipe.generator.layout_floors == 1
-    assert "up to 1 of" in dict(describe_model(loaded)[1])["floors of layouts"]
+    assert loaded.recipe.generator.layout_floors == ("unlevel",)
+    assert dict(describe_model(loaded)[1])["floors of layouts"].startswith("unlevel: ")
+    floors = loaded.generator.layout_floors
+    assert floors is not None
+    torch.testing.assert_close(floors.reads.norm(), torch.tensor(1.0))
+    layouts = Truncation(loaded.generator, 0.7).layout(normal(200, 8))
+    assert (layouts @ floors.reads[0]).min() > LEAST - 0.01
     one, other = (Scene(each, seed=1).render(0, 0, 64, 64) for each in (model, loaded))
     assert (one != other).any()
-    with pytest.raises(ModelError, match="floors of layouts already"):
+    with pytest.raises(ModelError, match="layout_floors of unlevel already"):
         with_levels(loaded, seen)
     with pytest.raises(ModelError, match="not truncated"):
         next(look_at_levels(random_model(SMALL), 12, 5, torch.float32))
@@ -136,8 +135,3 @@ def test_layouts_are_measured_under_other_styles(monkeypatch: pytest.MonkeyPatch
     z_global = next(look_at_levels(model, 12, 0, torch.float32)).latents
     own = Truncation(model.generator, 0.7).latents(z_global)[1]
     assert not torch.isclose(styles[0], own).all(dim=2).any()
-
-
-def test_there_are_no_more_floors_of_layouts_than_channels() -> None:
-    with pytest.raises(RecipeError, match="layout_floors"):
-        dataclasses.replace(SMALL, layout_floors=9)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import SMALL, random_generator, random_model
+from small_models import SMALL, random_generator, random_model, truncated
 from torch import Tensor
 
 from infinite_render.describe import describe_model
-from infinite_render.errors import ModelError, RecipeError
+from infinite_render.errors import ModelError, RecipeError, UsageError
 from infinite_render.fields.local import LAKES_DRY
-from infinite_render.models import Model, load_model, save_with_weights
+from infinite_render.models import load_model, save_with_weights
 from infinite_render.nn.floors import Floors
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
-from infinite_render.training import grounds
-from infinite_render.training.floors import Seen, fitted, joined
+from infinite_render.training import looking
+from infinite_render.training.floors import Seen, fitted, joined, with_style_floors
 from infinite_render.training.grounds import ground_of, look_at_grounds, with_grounds
 
 
@@ -34,12 +34,6 @@ def measured(w: Tensor) -> Tensor:
     """Two measures, linear in w but for noise."""
     noise = torch.randn(len(w), 2, generator=torch.Generator().manual_seed(4))
     return torch.stack([w[:, 0] - w[:, 1], w[:, 2] + 0.5 * w[:, 3]], dim=1) + 0.1 * noise
-
-
-def truncated(model: Model) -> Model:
-    """The model with a truncation of its own."""
-    render = dataclasses.replace(model.recipe.render, truncation=0.7)
-    return dataclasses.replace(model, recipe=dataclasses.replace(model.recipe, render=render))
 
 
 def test_floors_read_what_was_measured_and_move_one_measure_alone() -> None:
@@ -93,7 +87,7 @@ def test_without_weights_of_their_own_floors_change_nothing() -> None:
 
 
 def test_truncation_keeps_styles_up_and_one_leaves_them() -> None:
-    config = dataclasses.replace(SMALL, floors=1)
+    config = dataclasses.replace(SMALL, floors=("light",))
     generator, plain = random_generator(config), random_generator(SMALL)
     assert generator.floors is not None
     generator.floors.reads[0, 0] = generator.floors.moves[0, 0] = 1.0
@@ -132,14 +126,16 @@ def test_a_model_gets_floors_from_its_own_frames(tmp_path: Path) -> None:
     floored = with_grounds(model, seen)
     path = save_with_weights(tmp_path / "floored", floored, floored.generator.state_dict())
     loaded = load_model(path)
-    assert loaded.recipe.generator.floors == 2
+    assert loaded.recipe.generator.floors == ("light", "detail")
     assert loaded.generator.floors is not None
     assert loaded.generator.floors.reads.any()
-    assert "up to 2 of" in dict(describe_model(loaded)[1])["floors of styles"]
+    assert dict(describe_model(loaded)[1])["floors of styles"].startswith("light, detail: ")
     one, other = (Scene(each, seed=1).render(0, 0, 64, 64) for each in (model, loaded))
     assert (one != other).any()
-    with pytest.raises(ModelError, match="floors already"):
+    with pytest.raises(ModelError, match="floors of light, detail already"):
         with_grounds(loaded, seen)
+    with pytest.raises(ModelError, match="floors of light, detail already"):
+        next(look_at_grounds(loaded, 12, 5, torch.float32))
     with pytest.raises(ModelError, match="not truncated"):
         next(look_at_grounds(random_model(SMALL), 12, 5, torch.float32))
 
@@ -147,19 +143,30 @@ def test_a_model_gets_floors_from_its_own_frames(tmp_path: Path) -> None:
 def test_frames_that_tell_of_floors_have_no_lakes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     wet = truncated(random_model(dataclasses.replace(SMALL, shore=0.4)))
-    real = grounds.paint
+    real = looking.paint
 
     def watched(*arguments: object) -> object:
         seen.append(arguments[1].z_local)  # type: ignore[attr-defined]
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(grounds, "paint", watched)
+    monkeypatch.setattr(looking, "paint", watched)
     next(look_at_grounds(wet, 12, 0, torch.float32))
     assert seen[0].shape[1] == wet.recipe.generator.latent_dim
     assert (seen[0][:, -1] == LAKES_DRY).all()
     assert (seen[0][:, :-1].std(dim=(1, 2, 3)) > 0).all()
 
 
-def test_there_are_no_more_floors_than_channels() -> None:
-    with pytest.raises(RecipeError, match="floors"):
-        dataclasses.replace(SMALL, floors=9)
+def test_of_measures_all_alike_no_floor_is_made() -> None:
+    model = truncated(random_model(SMALL))
+    alike = Seen(styles(50)[:, :1].expand(-1, 8), torch.ones(50, 1))
+    with pytest.raises(ModelError, match="measure all alike"):
+        with_style_floors(model, ["level"], alike, 0.5)
+    with pytest.raises(UsageError, match="a share of 80 styles is none"):
+        with_style_floors(model, ["level"], alike, 80)
+
+
+@pytest.mark.parametrize("names", [tuple("abcdefghi"), ("light", "light")])
+def test_there_are_no_more_floors_than_channels_and_each_once(names: tuple[str, ...]) -> None:
+    for key in ("floors", "layout_floors"):
+        with pytest.raises(RecipeError, match=f"{key} .* must name each floor once"):
+            dataclasses.replace(SMALL, **{key: names})

@@ -72,12 +72,12 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
     ("key", "value", "what", "without"),
     [
         ("shore", 0.4, "lakes", None),
-        ("floors", 2, "floors", 0),
-        ("layout_floors", 1, "layout floors", 0),
+        ("floors", ("light",), "floors", ()),
+        ("layout_floors", ("unlevel",), "layout floors", ()),
     ],
 )
 def test_a_recipe_without_lakes_or_floors_leaves_them_out(
-    key: str, value: float, what: str, without: int | None, photographs: Path, tmp_path: Path
+    key: str, value: object, what: str, without: object, photographs: Path, tmp_path: Path
 ) -> None:
     plain = toy_recipe(images=64)
     generator = dataclasses.replace(plain.generator, **{key: value})  # type: ignore[arg-type]

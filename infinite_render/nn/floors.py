@@ -1,11 +1,11 @@
 """Floors: measures of a picture that are linear in its latents, kept above what each may be least.
 
-    w or z_g -> w . reads -> how far below its floor -> w + as much of moves
+    w or z_g -> latent . reads -> how far below its floor -> latent + as much of moves
 
-A style's light, age or contrast is nearly linear in w (Shen et al. 2020, InterFaceGAN). A style
-that reads too low is moved along what goes with that measure in styles at large, and with no other
-measure, until it reads about its floor; one well above stays where it is. What far land is drawn
-as is so in z_g, of which each channel is drawn by itself.
+A style's light, age or contrast is nearly linear in w (Shen et al. 2020, InterFaceGAN); some of
+what a layout asks for is so in z_g. A latent that reads too low is moved along what goes with that
+measure in latents at large, and with no other measure, until it reads about its floor; one well
+above stays where it is.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ SHARPNESS = 4.0  # of a floor, to a unit of the measure
 class Floors(nn.Module):
     """K measures of latents of D channels; all zero, a floor changes nothing."""
 
-    reads: Tensor  # [K,D]: a measure is w . reads
-    moves: Tensor  # [K,D]: what added to w raises that measure by 1, and no other
+    reads: Tensor  # [K,D]: a measure is latent . reads
+    moves: Tensor  # [K,D]: what added to a latent raises that measure by 1, and no other
     least: Tensor  # [K]
 
     def __init__(self, count: int, dim: int) -> None:
@@ -30,8 +30,8 @@ class Floors(nn.Module):
         self.register_buffer("moves", torch.zeros(count, dim))
         self.register_buffer("least", torch.zeros(count))
 
-    def forward(self, w: Tensor) -> Tensor:
-        """Styles, or z_g, [...,D], none of them below a floor; summed in float64."""
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents [...,D], none of them below a floor; summed in float64."""
         reads, moves, least = self.reads.double(), self.moves.double(), self.least.double()
-        short = F.softplus(SHARPNESS * (least - w.double() @ reads.T)) / SHARPNESS
-        return w + (short @ moves).to(w)
+        short = F.softplus(SHARPNESS * (least - latents.double() @ reads.T)) / SHARPNESS
+        return latents + (short @ moves).to(latents)

@@ -23,8 +23,8 @@ from infinite_render.nn.texture import TextureSynthesizer
 class Generator(nn.Module):
     """Structure and texture synthesizers; parts are built outside and handed in.
 
-    Floors are no part of the network: `nn.truncation` keeps styles up to `floors`, and the z_g that
-    lay out the structure up to `layout_floors`.
+    Floors are no part of the network: `nn.truncation` keeps styles up to `floors`, and layouts, the
+    structure's z_g, up to `layout_floors`.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ def build_generator(config: GeneratorConfig) -> Generator:
         padding=config.padding,
     )
     floors, layout_floors = (
-        Floors(count, config.global_dim) if count else None
-        for count in (config.floors, config.layout_floors)
+        Floors(len(names), config.global_dim) if names else None
+        for names in (config.floors, config.layout_floors)
     )
     return Generator(structure, texture, floors, layout_floors)

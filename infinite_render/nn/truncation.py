@@ -3,9 +3,9 @@
 psi = 1 leaves latents as they are drawn, but for styles that say they keep less; less gives up
 variety for pictures that are surer. The style is pulled towards the mean style, w' = mean + psi (w
 - mean), once it is no farther from it than a share psi of all styles: their distances have a long
-tail, and odd colours lie there. The latents of the structure are pulled towards their own mean of
-0: z_g' = psi z_g here, z_l where it is drawn (`fields.local`). Training may show patches truncated
-alike (`training.painting`).
+tail, and odd colours lie there; then it is moved up to the generator's floors. The latents of the
+structure are pulled towards their own mean of 0: z_g, up to its floors, here, z_l where it is drawn
+(`fields.local`). Training may show patches truncated alike (`training.painting`).
 """
 
 from __future__ import annotations
@@ -45,15 +45,12 @@ class Truncation:
         nearer = self.nearer(w, kept)
         if self.psi == 1.0:
             nearer = torch.where(kept[:, None, None] == 1, w, nearer)
-        return kept[:, None] * self.layout(z_global), nearer
+        return self.psi * kept[:, None] * self.layout(z_global), nearer
 
     def layout(self, z_global: Tensor) -> Tensor:
-        """z_g [N,D] up to the generator's floors of layouts, taken nearer to its mean of 0."""
+        """z_g [N,D] before it is taken nearer; at psi < 1 up to the floors of layouts."""
         floors = self.generator.layout_floors
-        if self.psi == 1.0 or floors is None:
-            return self.psi * z_global
-        raised: Tensor = self.psi * floors(z_global)
-        return raised
+        return z_global if floors is None or self.psi == 1.0 else floors(z_global)
 
     def nearer(self, w: Tensor, kept: Tensor | None = None) -> Tensor:
         """Styles [N,...,D] taken nearer to their mean, and up to the generator's floors.

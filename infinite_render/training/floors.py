@@ -3,29 +3,25 @@
     latents, truncated -> pictures -> measures -> each as linear in the latents -> floors
 
 Measures are of the ground (`training.grounds`), of level streaks (`training.levels`) and marks that
-were given by eye (`training.marks`). Styles that read too low are taken up to where a share of all
-styles lie below (`nn.floors`); no weight that paints changes.
+were given by eye (`training.marks`). What reads too low is taken up (`nn.floors`); no weight that
+paints changes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from infinite_render.errors import ModelError
+from infinite_render.errors import ModelError, UsageError
 from infinite_render.models import Model
 from infinite_render.nn.floors import Floors
 from infinite_render.nn.generator import build_generator
-from infinite_render.training.lessons import draw_inside, frames_recipe
-from infinite_render.training.painting import Scene
 
-BATCH = 12
 RIDGE = 0.125  # of a latent's variance
-SAME = 0.9  # correlation of two readings from which on they are of one measure
 
 
 class Seen(NamedTuple):
@@ -40,62 +36,49 @@ def joined(batches: Sequence[Seen]) -> Seen:
     return Seen(*(torch.cat(each) for each in zip(*batches, strict=True)))
 
 
-def check_truncated(model: Model) -> None:
-    """ModelError for a model that truncates nothing: floors are for truncated latents."""
+def check_new(model: Model, key: str, names: Sequence[str]) -> None:
+    """ModelError for a model that truncates nothing, or that has one of these floors already."""
     if model.recipe.render.truncation == 1:
         raise ModelError(
             f"model {model.name} is not truncated, and floors are for truncated latents; "
             "set truncation in its model.toml below 1"
         )
+    had = getattr(model.recipe.generator, key)
+    if again := [name for name in names if name in had]:
+        raise ModelError(
+            f"model {model.name} has {key} of {', '.join(again)} already; give one without them"
+        )
 
 
-def scenes_of(model: Model, frames: int, seed: int) -> Iterator[Scene]:
-    """Truncated frames of one style each, a batch at a time; no water lies there.
+def with_floors(model: Model, key: str, names: Sequence[str], floors: Floors) -> Model:
+    """The model with these floors, of those names, in place of its own.
 
-    Raises ModelError for a model that truncates nothing.
-    """
-    check_truncated(model)
-    recipe = frames_recipe(model, seed)
-    one_style = dataclasses.replace(recipe.loss, style_mixing=0.0)
-    recipe = dataclasses.replace(recipe, truncated=1.0, loss=one_style)
-    for done in range(0, frames, BATCH):
-        yield draw_inside(recipe, done, BATCH)
-
-
-def with_floors(model: Model, key: str, floors: Floors) -> Model:
-    """The model with floors; `key` is theirs in its configuration, and their name in its generator.
-
+    `key` is theirs in its configuration, and their name in its generator.
     Raises RecipeError for more of them than latents have channels.
     """
-    counted: dict[str, Any] = {key: len(floors.least)}
-    config = dataclasses.replace(model.recipe.generator, **counted)
+    named: dict[str, Any] = {key: tuple(names)}
+    config = dataclasses.replace(model.recipe.generator, **named)
     generator = build_generator(config)
-    kept = model.generator.state_dict()
-    generator.load_state_dict(
-        {name: each for name, each in kept.items() if not name.startswith(f"{key}.")}, strict=False
-    )
-    setattr(generator, key, floors)
+    own = {f"{key}.{name}": each for name, each in floors.state_dict().items()}
+    generator.load_state_dict(model.generator.state_dict() | own)
     recipe = dataclasses.replace(model.recipe, generator=config)
     return dataclasses.replace(model, recipe=recipe, generator=generator)
 
 
-def with_style_floors(model: Model, seen: Seen, share: float, ridge: float = RIDGE) -> Model:
+def with_style_floors(
+    model: Model, names: Sequence[str], seen: Seen, share: float, ridge: float = RIDGE
+) -> Model:
     """The model with floors of more measures, below which a share of its styles were seen to read.
 
-    Raises ModelError where it has a floor that reads nearly the same.
+    Raises ModelError as `check_new` and `regressed` do, UsageError for a share that is none.
     """
-    check_truncated(model)
-    before = model.generator.floors
-    floors = fitted(seen, share, before, ridge)
-    if before is not None:
-        readings = torch.corrcoef(floors.reads.double() @ seen.latents.double().T)
-        old = len(before.least)
-        if bool((readings[:old, old:].abs() > SAME).any()):
-            raise ModelError(
-                f"model {model.name} has floors already that read nearly the same; "
-                "give one without them"
-            )
-    return with_floors(model, "floors", floors)
+    if not 0 < share < 1:
+        raise UsageError(f"a share of {share:g} styles is none; give one between 0 and 1")
+    check_new(model, "floors", names)
+    all_names = (*model.recipe.generator.floors, *names)
+    return with_floors(
+        model, "floors", all_names, fitted(seen, share, model.generator.floors, ridge)
+    )
 
 
 def fitted(seen: Seen, share: float, before: Floors | None = None, ridge: float = RIDGE) -> Floors:
@@ -119,8 +102,16 @@ def fitted(seen: Seen, share: float, before: Floors | None = None, ridge: float 
 
 
 def regressed(seen: Seen, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
-    """Measures as linear in the latents [D,K], and the latents' covariance [D,D]; float64."""
+    """Measures as linear in the latents [D,K], and the latents' covariance [D,D]; float64.
+
+    Raises ModelError for measures that are all alike, of which nothing can be told.
+    """
     latents, measures = seen.latents.double(), seen.measures.double()
+    if not bool((measures.std(dim=0) > 0).all()):
+        raise ModelError(
+            f"{len(measures)} pictures of the model measure all alike, so no floor can be found; "
+            "give more of them, or other marks"
+        )
     away = latents - latents.mean(dim=0)
     covariance = away.T @ away / len(latents)
     damped = ridge * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from infinite_render.models import Model
-from infinite_render.training.floors import Seen, scenes_of, with_style_floors
-from infinite_render.training.painting import light_of, paint
+from infinite_render.training.floors import Seen, check_new, with_style_floors
+from infinite_render.training.looking import look_at
+from infinite_render.training.painting import light_of
 
 GROUND = 0.7  # of a frame's height, from which on it is ground
 DARKEST, SMOOTHEST = 0.02, 0.002  # light, and its change from px to px, that nothing is below
 SHARE = 0.3  # of styles that are below a floor
+NAMES = "light", "detail"
 
 
 def ground_of(rgb: Tensor) -> Tensor:
@@ -32,14 +34,13 @@ def ground_of(rgb: Tensor) -> Tensor:
 def look_at_grounds(model: Model, frames: int, seed: int, dtype: torch.dtype) -> Iterator[Seen]:
     """Styles [N,D], and the ground of frames of a model's own that they paint, a batch at a time.
 
-    Raises ModelError for a model that truncates nothing.
+    Raises ModelError for a model that truncates nothing, or has these floors already.
     """
-    for scene in scenes_of(model, frames, seed):
-        with torch.inference_mode():
-            painted = paint(model.generator, scene, dtype, torch.channels_last)
-            yield Seen(painted.w[:, 0], ground_of(painted.rgb))
+    check_new(model, "floors", NAMES)
+    for _, painted in look_at(model, frames, seed, dtype):
+        yield Seen(painted.w[:, 0], ground_of(painted.rgb))
 
 
 def with_grounds(model: Model, seen: Seen) -> Model:
-    """The model with floors of light and detail; ModelError where it has such already."""
-    return with_style_floors(model, seen, SHARE)
+    """The model with floors of light and detail; errors as of `with_style_floors`."""
+    return with_style_floors(model, NAMES, seen, SHARE)

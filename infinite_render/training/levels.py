@@ -11,22 +11,22 @@ tell more, `training.marks`). Layouts are taken up to LEAST along it, nearly all
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infinite_render.errors import ModelError
 from infinite_render.models import Model
 from infinite_render.nn.floors import Floors
-from infinite_render.training.floors import Seen, regressed, scenes_of, with_floors
-from infinite_render.training.painting import light_of, paint
+from infinite_render.training.floors import Seen, check_new, regressed, with_floors
+from infinite_render.training.looking import look_at
+from infinite_render.training.painting import light_of
 
-FAR = 0.3, 0.95  # of a frame's height: where far land may be
+FAR = 0.31, 0.95  # of a frame's height: where far land may be
 ALONG_PX = 16  # that a level line goes on for
-SEEN, LEVEL = 0.01, 2.0  # change of light that is seen; how much more of it down than along
-LEAST = 1.2  # deviations above the mean that a layout is to read
+LEAST_CHANGE, LEVEL = 0.01, 2.0  # of light, that is seen; how much more of it down than along
+LEAST = 1.2  # deviations above the mean that a layout reads before it is taken nearer
+NAMES = ("unlevel",)
 
 
 def unlevel_of(rgb: Tensor) -> Tensor:
@@ -34,33 +34,27 @@ def unlevel_of(rgb: Tensor) -> Tensor:
     first, stop = (round(share * rgb.shape[2]) for share in FAR)
     light = light_of(rgb).clamp(0, 1).mean(dim=1, keepdim=True)[:, :, first:stop]
     down, along = light.diff(dim=2)[..., :-1], light.diff(dim=3).abs()
-    lines = F.avg_pool2d(down, (1, ALONG_PX), 1).abs()[:, :, 1:]
-    detail = F.avg_pool2d(along, (2, ALONG_PX), 1)[:, :, 1:]
-    level = (lines > SEEN) & (lines > LEVEL * detail)
+    lines = F.avg_pool2d(down, (1, ALONG_PX), 1).abs()
+    detail = F.avg_pool2d(along, (2, ALONG_PX), 1)
+    level = (lines > LEAST_CHANGE) & (lines > LEVEL * detail)
     return 1 - level.float().mean(dim=(2, 3))
 
 
 def look_at_levels(model: Model, frames: int, seed: int, dtype: torch.dtype) -> Iterator[Seen]:
     """Layouts z_g [N,D], and frames of a model's own that they lay out, a batch at a time.
 
-    Each has the style of another z_g, so that what styles do is not taken for what layouts do.
-    Raises ModelError for a model that truncates nothing.
+    Each is painted in the style of another z_g.
+    Raises ModelError for a model that truncates nothing, or has such a floor already.
     """
-    for scene in scenes_of(model, frames, seed):
-        apart = replace(scene, crossover=torch.zeros_like(scene.crossover))  # w of z_second
-        with torch.inference_mode():
-            painted = paint(model.generator, apart, dtype, torch.channels_last)
-            yield Seen(scene.z_global, unlevel_of(painted.rgb))
+    check_new(model, "layout_floors", NAMES)
+    for scene, painted in look_at(model, frames, seed, dtype, apart=True):
+        yield Seen(scene.z_global, unlevel_of(painted.rgb))
 
 
 def with_levels(model: Model, seen: Seen) -> Model:
-    """The model with a floor of layouts; ModelError where it has one already."""
-    if model.generator.layout_floors is not None:
-        raise ModelError(
-            f"model {model.name} has floors of layouts already; give one without layout_floors "
-            "in its model.toml"
-        )
-    return with_floors(model, "layout_floors", layouts_fitted(seen))
+    """The model with a floor of layouts; ModelError as of `check_new` and `regressed`."""
+    check_new(model, "layout_floors", NAMES)
+    return with_floors(model, "layout_floors", NAMES, layouts_fitted(seen))
 
 
 def layouts_fitted(seen: Seen) -> Floors:

@@ -186,8 +186,8 @@ def layouts_of(generator: Generator, scene: Scene) -> Tensor:
     """What the structure of a scene's patches is modulated by, truncated as they are, [N,D]."""
     if scene.truncation == 1:
         return scene.z_global
-    nearer = Truncation(generator, scene.truncation).layout(scene.z_global)
-    return torch.where(scene.psi < 1, nearer, scene.z_global)
+    layout = Truncation(generator, scene.truncation).layout(scene.z_global)
+    return torch.where(scene.psi < 1, scene.psi * layout, scene.z_global)
 
 
 def paint(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from infinite_render.config import (
+    FLOORS,
     GeneratorConfig,
     ModelRecipe,
     RenderConfig,
@@ -37,7 +38,6 @@ from infinite_render.training.state import State
 RUN, DATA, LOCK = "run.toml", "data.json", ".lock"
 CHECKPOINTS, SHEETS, MODEL, CACHE = "checkpoints", "sheets", "model", "cache"
 LAKES = "structure.lakes."  # what a generator without a shore lacks
-FLOORS = "floors", "layout_floors"  # keys of a generator's configuration, and parts of it
 
 
 def open_run(
@@ -249,7 +249,7 @@ def _same_band(one: GeneratorConfig, other: GeneratorConfig) -> bool:
         patch_cells=other.patch_cells,
         start_rows=other.start_rows,
         shore=one.shore if other.shore is not None else None,
-        floors=one.floors if other.floors else 0,
-        layout_floors=one.layout_floors if other.layout_floors else 0,
+        floors=one.floors if other.floors else (),
+        layout_floors=one.layout_floors if other.layout_floors else (),
     )
     return cut == other and one.span_cells == other.span_cells
