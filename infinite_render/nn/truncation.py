@@ -45,7 +45,7 @@ class Truncation:
         nearer = self.nearer(w, kept)
         if self.psi == 1.0:
             nearer = torch.where(kept[:, None, None] == 1, w, nearer)
-        return self.psi * kept[:, None] * self.layout(z_global), nearer
+        return self.psi * self.layout(kept[:, None] * z_global), nearer
 
     def layout(self, z_global: Tensor) -> Tensor:
         """z_g [N,D] before it is taken nearer; at psi < 1 up to the floors of layouts."""
