@@ -102,7 +102,7 @@ def test_between_the_two_it_goes_over_from_row_to_row() -> None:
 def test_a_model_says_how_the_styles_of_its_planes_drift() -> None:
     model = drifting_model()
     told = Scene(model, seed=-5).identity()["styles"]
-    expected = {"version": 1, "drift": 0.6, "spacing_cells": 6, "band_cells": BAND}
+    expected = {"version": 2, "drift": 0.6, "spacing_cells": 6, "band_cells": BAND}
     assert told == {"kind": "drifting", "seed": 2**64 - 5, **expected}
     assert styles_from_plain(told) == Drifting(2**64 - 5, LAW)
     assert "styles" not in Scene(random_model(), seed=5).identity()
