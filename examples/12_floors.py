@@ -1,4 +1,4 @@
-"""A model whose ground is no void and whose far land no streaks: it is kept from painting them.
+"""A model that is kept from painting a void for its ground, or level streaks for its far land.
 
     pip install -e '.[skies]'
     python examples/12_floors.py KIND MODEL OUT FRAMES SEED
@@ -31,6 +31,8 @@ def main(kind: str, name: str, folder: Path, frames: int = 2400, seed: int = 0) 
     """Save the model `name`, with floors of a kind found by `frames` of its own, in `folder`."""
     if kind not in KINDS:
         raise UsageError(f"no floors are of kind {kind}; give one of {', '.join(KINDS)}")
+    if frames < 1:
+        raise UsageError(f"frames = {frames} must be 1 or more; some thousands tell floors")
     look_at, with_found = KINDS[kind]
     model = load_model(name)
     batches: list[Seen] = []

@@ -6,7 +6,8 @@
 marks.csv holds a line `judge,seed,mark` and then a mark a line: 0 for a picture that could not be
 better, 3 for one that is broken. Some hundreds of them tell which styles to keep from
 (`training/marks.py`): 0.8 of all are moved to where the best are. All weights that paint stay as
-they are. The model in the box has floors by the marks in `examples/marks`; its card tells how.
+they are, and the floor is named as its file is. The model in the box has floors by the marks in
+`examples/marks`; its card tells how.
 """
 
 from __future__ import annotations

@@ -141,6 +141,8 @@ def test_an_example_gives_a_model_floors_and_a_mean_keeps_them(
     other = example("12_floors.py")(kind, str(tmp_path / "small"), tmp_path / "other", 24, 7)
     with pytest.raises(UsageError, match="of kind void; give one of ground, level"):
         example("12_floors.py")("void", str(tmp_path / "small"), tmp_path / "none")
+    with pytest.raises(UsageError, match="frames = 0 must be 1 or more"):
+        example("12_floors.py")(kind, str(tmp_path / "small"), tmp_path / "none", 0)
     mean = load_model(example("09_average.py")(str(other), str(path), tmp_path / "mean", 0.25))
     assert all(mean.generator.state_dict()[name].equal(after[name]) for name in added)
 

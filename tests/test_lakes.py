@@ -16,6 +16,7 @@ from infinite_render.errors import RecipeError
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.local import (
     ALONE,
+    LAKES_CELLS,
     LAKES_DRY,
     LAKES_LEAST,
     Array,
@@ -235,6 +236,14 @@ def test_a_scene_paints_the_lakes_of_the_plain_network(window: Window) -> None:
     rows, columns = window.within(lattices[-1])
     expected = to_uint8(rgb[:, rows, columns]).astype(int)
     assert abs(scene.render(*window) - expected).max() <= 1
+
+
+def test_lakes_of_other_seeds_begin_elsewhere() -> None:
+    law, places = LocalLaw(lakes=True), set()
+    for seed in range(60):
+        along = local_latents(seed, Window(0, 0, 1, 8 * LAKES_CELLS), 2, law)[-1, 0]
+        places.add(int(along.argmax()) % LAKES_CELLS // 8)
+    assert places == set(range(8))
 
 
 def test_every_window_paints_the_same_lakes() -> None:

@@ -64,8 +64,8 @@ def test_marks_count_from_what_is_usual_for_their_judge() -> None:
     seen = seen_by_marks(truncated(random_model(SMALL)), mild + strict)
     assert seen.measures[:, 0].tolist() == [0.5, -0.5] * 6
     assert seen.latents[4:6].equal(seen.latents[6:8])  # seeds 4 and 5, by both
-    with pytest.raises(DataError, match="6 marks are too few for styles of 8 channels"):
-        seen_by_marks(random_model(SMALL), mild)
+    with pytest.raises(DataError, match="6 seeds are too few for styles of 8 channels; mark 9"):
+        seen_by_marks(random_model(SMALL), 3 * mild)
 
 
 def test_marks_are_of_the_styles_that_a_scene_paints(monkeypatch: pytest.MonkeyPatch) -> None:

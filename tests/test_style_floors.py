@@ -99,7 +99,8 @@ def test_truncation_keeps_styles_up_and_one_leaves_them() -> None:
         upper[..., 0], torch.full_like(upper[..., 0], 5.0), atol=1e-2, rtol=0
     )
     assert upper[..., 1:].equal(lower[..., 1:])
-    as_drawn = [Truncation(each, 1.0).latents(z)[1] for each in (plain, generator)]
+    kept = torch.tensor([1.0, 0.5, 0.0])
+    as_drawn = [Truncation(each, 1.0).latents(z, kept)[1] for each in (plain, generator)]
     assert as_drawn[0].equal(as_drawn[1])
 
 
@@ -159,9 +160,9 @@ def test_frames_that_tell_of_floors_have_no_lakes(monkeypatch: pytest.MonkeyPatc
 def test_of_measures_all_alike_no_floor_is_made() -> None:
     model = truncated(random_model(SMALL))
     alike = Seen(styles(50)[:, :1].expand(-1, 8), torch.ones(50, 1))
-    with pytest.raises(ModelError, match="measure all alike"):
+    with pytest.raises(ModelError, match="the same in all 50 pictures"):
         with_style_floors(model, ["level"], alike, 0.5)
-    with pytest.raises(UsageError, match="a share of 80 styles is none"):
+    with pytest.raises(UsageError, match="share = 80 of all styles must be"):
         with_style_floors(model, ["level"], alike, 80)
 
 

@@ -135,7 +135,7 @@ def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
 
 
 def _first_node(seed: int) -> int:
-    """How many cells left of cell 0 a seed's nodes of lakes begin: else all lakes lay alike."""
+    """How many cells left of cell 0 a seed's nodes begin: else all seeds had lakes in one place."""
     drawn = normal(seed, Stream.LAKES, 0, 0, 1, 1, len(LAKES_BAYS) + 2)[-1, 0, 0]
     return int(drawn * np.float32(1 << 20)) % LAKES_CELLS
 

@@ -36,7 +36,8 @@ class Truncation:
         """z_g [N,D] -> what the structure is modulated by [N,D], and w [N,styles,D].
 
         `kept` [N], by default 1, is how much each keeps of what truncation leaves of its distance
-        from the mean. At psi = 1 those that keep all are the generator's, bit for bit.
+        from the mean, before floors move it up. At psi = 1 there are no floors, and those that keep
+        all are the generator's, bit for bit.
         """
         w = self.generator.style(z_global)
         kept = torch.ones(len(w), device=w.device) if kept is None else kept
@@ -65,7 +66,7 @@ class Truncation:
             part = part * kept.view(-1, *[1] * (part.ndim - 1))
         nearer: Tensor = mean.to(w) + part.to(w) * away
         floors = self.generator.floors
-        return nearer if floors is None else floors(nearer)
+        return nearer if floors is None or self.psi == 1.0 else floors(nearer)
 
     @cached_property
     def _usual(self) -> tuple[Tensor, Tensor]:

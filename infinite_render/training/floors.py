@@ -46,7 +46,8 @@ def check_new(model: Model, key: str, names: Sequence[str]) -> None:
     had = getattr(model.recipe.generator, key)
     if again := [name for name in names if name in had]:
         raise ModelError(
-            f"model {model.name} has {key} of {', '.join(again)} already; give one without them"
+            f"model {model.name} has {key} of {', '.join(again)} already; give one without them, "
+            "or marks in a file of another name"
         )
 
 
@@ -70,10 +71,10 @@ def with_style_floors(
 ) -> Model:
     """The model with floors of more measures, below which a share of its styles were seen to read.
 
-    Raises ModelError as `check_new` and `regressed` do, UsageError for a share that is none.
+    Raises ModelError as `check_new` and `regressed` do, UsageError for a share outside of 0 .. 1.
     """
     if not 0 < share < 1:
-        raise UsageError(f"a share of {share:g} styles is none; give one between 0 and 1")
+        raise UsageError(f"share = {share:g} of all styles must be over 0 and below 1")
     check_new(model, "floors", names)
     all_names = (*model.recipe.generator.floors, *names)
     return with_floors(
@@ -104,13 +105,13 @@ def fitted(seen: Seen, share: float, before: Floors | None = None, ridge: float 
 def regressed(seen: Seen, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
     """Measures as linear in the latents [D,K], and the latents' covariance [D,D]; float64.
 
-    Raises ModelError for measures that are all alike, of which nothing can be told.
+    Raises ModelError for a measure that is the same in all pictures: nothing can be told of it.
     """
     latents, measures = seen.latents.double(), seen.measures.double()
     if not bool((measures.std(dim=0) > 0).all()):
         raise ModelError(
-            f"{len(measures)} pictures of the model measure all alike, so no floor can be found; "
-            "give more of them, or other marks"
+            f"a measure is the same in all {len(measures)} pictures, so no floor can be found; "
+            "give more of them, or marks that differ"
         )
     away = latents - latents.mean(dim=0)
     covariance = away.T @ away / len(latents)

@@ -3,9 +3,9 @@
     z_g of the structure, truncated -> whole frames, under other styles -> how little is level
 
 The structure's z_g lays a frame out. Where it asks for low and flat far land, what a small
-generator paints there is level bands, ruled or blurred, which the sky shows through. How little of
-a frame they take is half told by one direction of z_g (half by the style, and there marks by eye
-tell more, `training.marks`). Layouts are taken up to LEAST along it, nearly all of them.
+generator paints there is level bands, ruled or blurred, which the sky shows through. One direction
+of z_g tells much of how little of a frame they take (the style as much, and there marks by eye tell
+more, `training.marks`). Layouts are taken up to LEAST along it: nearly nine in ten move.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMES = ("unlevel",)
 
 
 def unlevel_of(rgb: Tensor) -> Tensor:
-    """How little of far land [N,3,h,w], about -1 .. 1, is drawn in level lines: 0 .. 1, [N,1]."""
+    """How little of the far land of frames [N,3,h,w], about -1 .. 1, is level lines, [N,1]."""
     first, stop = (round(share * rgb.shape[2]) for share in FAR)
     light = light_of(rgb).clamp(0, 1).mean(dim=1, keepdim=True)[:, :, first:stop]
     down, along = light.diff(dim=2)[..., :-1], light.diff(dim=3).abs()
@@ -41,7 +41,7 @@ def unlevel_of(rgb: Tensor) -> Tensor:
 
 
 def look_at_levels(model: Model, frames: int, seed: int, dtype: torch.dtype) -> Iterator[Seen]:
-    """Layouts z_g [N,D], and frames of a model's own that they lay out, a batch at a time.
+    """Layouts z_g [N,D], and how little is level in frames that they lay out, a batch at a time.
 
     Each is painted in the style of another z_g.
     Raises ModelError for a model that truncates nothing, or has such a floor already.

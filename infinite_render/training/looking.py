@@ -17,7 +17,7 @@ BATCH = 12
 def look_at(
     model: Model, frames: int, seed: int, dtype: torch.dtype, *, apart: bool = False
 ) -> Iterator[tuple[Scene, Painted]]:
-    """Batches of frames, and what they were painted from.
+    """What batches of frames are painted from, and the frames; the last batch, too, is whole.
 
     `apart`: a frame's style is of `z_second`, its layout of `z_global`, so that what the one does
     is not taken for what the other does.

@@ -3,9 +3,9 @@
     judge,seed,mark  ->  w of the seeds, truncated  ->  marks as linear in w  ->  a floor
 
 A mark says how bad the picture of a seed is, in one style (`generate --style-drift 0`): 0 not at
-all, 3 broken. No measure of a picture tells it, yet it is partly linear in w: styles that speckle
-snow or cut rocks off do so wherever they hold. Judges differ in how strict they are, so a mark
-counts from the mean of its judge's.
+all, 3 broken. Measures of a picture hardly tell it, yet it is partly linear in w: styles that
+speckle snow or cut rocks off do so wherever they hold. Judges differ in how strict they are, so a
+mark counts from the mean of its judge's.
 """
 
 from __future__ import annotations
@@ -67,13 +67,14 @@ def _mark_of(line: str) -> Mark:
 def seen_by_marks(model: Model, marks: list[Mark]) -> Seen:
     """Styles of the seeds as the model paints them [N,D], and how much better than usual [N,1].
 
-    Raises DataError for marks of fewer seeds than styles have channels.
+    Best the marked pictures were this model's: floors that it got since move the styles.
+    Raises DataError for marks of no more seeds than styles have channels.
     """
-    dim = model.recipe.generator.global_dim
-    if len({mark.seed for mark in marks}) <= dim:
+    dim, seeds = model.recipe.generator.global_dim, len({mark.seed for mark in marks})
+    if seeds <= dim:
         raise DataError(
-            f"{len(marks)} marks are too few for styles of {dim} channels; "
-            f"mark more than {dim} seeds"
+            f"marks of {seeds} seeds are too few for styles of {dim} channels; "
+            f"mark {dim + 1} seeds or more"
         )
     of_judge = defaultdict(list)
     for mark in marks:
