@@ -123,10 +123,9 @@ def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Value
 def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
     """The channel of lakes, [1,h,w]: land wet or dry, the same in every row, and bays."""
     along = np.zeros((1, 1, window_cell.width), np.float32)
-    row, scale = window_cell._replace(y=0, height=1), (LAKES_CELLS, 1)
-    row = row._replace(x=row.x + _first_node(seed))
+    row = window_cell._replace(y=0, x=window_cell.x + _first_node(seed), height=1)
     nodes = partial(nodes_of, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
-    add_drift(along, nodes, row, scale, law.wrap_cells)
+    add_drift(along, nodes, row, (LAKES_CELLS, 1), law.wrap_cells)
     latent = along.repeat(window_cell.height, axis=1)
     for i, (across, down, deviation) in enumerate(LAKES_BAYS, 1):
         nodes = partial(nodes_of, seed, Stream.LAKES, slice(i, i + 1), times(deviation))

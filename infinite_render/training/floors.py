@@ -46,8 +46,7 @@ def check_new(model: Model, key: str, names: Sequence[str]) -> None:
     had = getattr(model.recipe.generator, key)
     if again := [name for name in names if name in had]:
         raise ModelError(
-            f"model {model.name} has {key} of {', '.join(again)} already; give one without them, "
-            "or marks in a file of another name"
+            f"model {model.name} has {key} of {', '.join(again)} already; give one without them"
         )
 
 
