@@ -24,7 +24,7 @@ MOST_CHANNELS = 2**16  # what the noise field has, too
 MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
 MOST_CELLS = 2**20  # of the coordinate grid, and of a training patch
 MOST_BLOCK_PX = 2**14  # structure for a whole block is held at once
-FLOORS = "floors", "layout_floors"  # keys of a generator's configuration, and parts of it
+FLOORS = "floors", "coarse_floors", "layout_floors"  # keys here, and parts of the generator
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class GeneratorConfig:
     padding: bool = False  # zero padding in the texture (an ablation: trained, never rendered)
     shore: float | None = None  # v, from -cut to cut, where lakes begin; None: no lakes
     floors: tuple[str, ...] = ()  # what truncated styles are kept up to a least of, by name
+    coarse_floors: tuple[str, ...] = ()  # and truncated coarse styles, then
     layout_floors: tuple[str, ...] = ()  # and truncated layouts, the structure's z_g
 
     def __post_init__(self) -> None:
@@ -181,10 +182,10 @@ def check_truncation(psi: float) -> float:
     return psi
 
 
-def check_style_drift(drift: float) -> float:
+def check_style_drift(drift: float, key: str = "style_drift") -> float:
     """RecipeError for a drift of the style beyond 0 .. 1."""
     if not 0.0 <= drift <= 1.0:
-        raise RecipeError(f"style_drift = {drift} must be 0, one style, to 1, any style")
+        raise RecipeError(f"{key} = {drift} must be 0, one style, to 1, any style")
     return drift
 
 
@@ -197,6 +198,8 @@ class RenderConfig:
     truncation: float = 1.0  # psi: 1 leaves latents as drawn, 0 is the mean style
     style_drift: float = 0.0  # share of z_g's standard deviation that drifts along a canvas
     style_cells: int = 64  # over which it goes from one value to the next
+    fine_drift: float | None = None  # that of fine styles; None: they drift with the coarse ones
+    fine_cells: int = 192  # over which these go from one value to the next
     relief: float = 0.0  # rows of cells by which land is high or low, standard deviation
 
     def __post_init__(self) -> None:
@@ -206,8 +209,11 @@ class RenderConfig:
             )
         check_truncation(self.truncation)
         check_style_drift(self.style_drift)
-        if not 1 <= self.style_cells <= MOST_CELLS:
-            raise RecipeError(f"style_cells = {self.style_cells} must be 1 to {MOST_CELLS}")
+        if self.fine_drift is not None:
+            check_style_drift(self.fine_drift, "fine_drift")
+        for key in ("style_cells", "fine_cells"):
+            if not 1 <= (cells := getattr(self, key)) <= MOST_CELLS:
+                raise RecipeError(f"{key} = {cells} must be 1 to {MOST_CELLS}")
         if not 0.0 <= self.relief < math.inf:
             raise RecipeError(
                 f"relief = {self.relief} must be 0 rows of cells or more, and not infinite"

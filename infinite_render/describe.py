@@ -111,7 +111,11 @@ def _lakes_row(recipe: ModelRecipe) -> Rows:
 
 
 def _floors_row(generator: GeneratorConfig) -> Rows:
-    kept = {"styles": generator.floors, "layouts": generator.layout_floors}
+    kept = {
+        "styles": generator.floors,
+        "coarse styles": generator.coarse_floors,
+        "layouts": generator.layout_floors,
+    }
     return [
         (f"floors of {what}", f"{', '.join(names)}: truncated ones are kept up to a least of each")
         for what, names in kept.items()
@@ -130,9 +134,12 @@ def _style_row(recipe: ModelRecipe) -> Rows:
     render = recipe.render
     if render.style_drift == 0:
         return []
-    return [
-        ("drift of the style", f"{render.style_drift:g} of it, over {render.style_cells} cells")
-    ]
+    text = f"{render.style_drift:g} of it, over {render.style_cells} cells"
+    rows: Rows = [("drift of the style", text)]
+    if render.fine_drift is not None:
+        text = f"{render.fine_drift:g} of it, over {render.fine_cells} cells"
+        rows.append(("drift of fine styles", text))
+    return rows
 
 
 def _relief_row(recipe: ModelRecipe) -> Rows:

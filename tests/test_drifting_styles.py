@@ -24,23 +24,32 @@ from infinite_render.fields.drifting_styles import (
 )
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.reseeded import Reseed, ReseededLatents
-from infinite_render.fields.styles import Anchors, OneStyle, Style
+from infinite_render.fields.styles import Anchors, MixedStyle, OneStyle, Style
 from infinite_render.geometry import Window
 from infinite_render.models import Model, load_model, save_model
+from infinite_render.nn.texture import COARSE
 from infinite_render.nn.truncation import Truncation
 from infinite_render.noise import Stream, normal
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.recipe import read_recipe
 from infinite_render.rendering.repaint import canvas_of
 from infinite_render.rendering.scene import Scene
+from infinite_render.rendering.style_latents import latents_of
 
 BAND = SMALL.span_cells
-LAW = StyleLaw(0.6, 6, BAND)
+LAW = StyleLaw(0.6, 6, BAND, fine_cells=192)
+MIXED = LAW._replace(drift=0.9, fine_drift=0.6, fine_cells=18)
 
 
-def drifting_model() -> Model:
+def drifting_model(law: StyleLaw = LAW) -> Model:
     model = random_model()
-    render = replace(model.recipe.render, style_drift=LAW.drift, style_cells=LAW.spacing_cells)
+    render = replace(
+        model.recipe.render,
+        style_drift=law.drift,
+        style_cells=law.spacing_cells,
+        fine_drift=law.fine_drift,
+        fine_cells=law.fine_cells,
+    )
     return replace(model, recipe=replace(model.recipe, render=render))
 
 
@@ -91,6 +100,53 @@ def test_of_a_style_less_is_kept_where_it_says_so(psi: float) -> None:
     torch.testing.assert_close(w_kept[1], (whole_w[1] + mean[1]) / 2)
 
 
+def test_fine_styles_are_those_of_calmer_anchors() -> None:
+    """Every third anchor has a fine style of its own; between two of them they are mixed."""
+    blend = Drifting(3, MIXED).blend(Window(0, -20, 1, 80))
+    assert all(isinstance(style, MixedStyle) for style in blend.styles)
+    fine = {style.coarse.anchor: style.fine for style in blend.styles}  # type: ignore[union-attr]
+    assert fine[3] == ((Style(3, 3, 0.6), 1.0),)
+    (one, first), (other, second) = fine[4]
+    assert (one, other) == (Style(3, 3, 0.6), Style(3, 6, 0.6))
+    assert (first, second) == pytest.approx((20 / 27, 7 / 27))
+    assert [style.coarse for style in blend.styles] == [  # type: ignore[union-attr]
+        Style(3, anchor, 0.9) for anchor in range(-4, 11)
+    ]
+    less = Drifting(3, MIXED._replace(drift=0.2)).blend(Window(0, 0, 1, 1))
+    assert less.styles == (MixedStyle(Style(3, 0, 0.2), ((Style(3, 0, 0.2), 1.0),)),)
+
+
+def test_on_a_cylinder_fine_styles_close_too() -> None:
+    round_ = Drifting(3, MIXED).wrapped(40)  # 7 anchors, 2 calmer ones
+    here, again = (round_.blend(Window(0, x, 1, 45)) for x in (3, 3 + 40 * 10**9))
+    assert here.styles == again.styles
+    np.testing.assert_array_equal(here.shares, again.shares)
+    fine = {other.anchor for style in here.styles for other, _ in style.fine}  # type: ignore[union-attr]
+    assert fine == {0, 4}
+    np.testing.assert_array_equal(here.shares[:, 0, :5], here.shares[:, 0, 40:])
+
+
+@pytest.mark.parametrize("psi", [1.0, 0.6])
+def test_a_mixed_style_has_the_forms_of_one_and_the_light_of_others(psi: float) -> None:
+    truncation = Truncation(random_model().generator, psi)
+    one, two, three = Style(3, 1), Style(3, 2), Style(3, 3, 0.5)
+    mixed = MixedStyle(one, ((two, 0.25), (three, 0.75)))
+    z_global, w = latents_of([mixed, one, two, three], truncation)
+    assert z_global[0].equal(z_global[1])
+    assert w[0, :COARSE].equal(w[1, :COARSE])
+    expected = 0.25 * w[2] + 0.75 * w[3]
+    torch.testing.assert_close(w[0, COARSE:], expected[COARSE:])
+    assert not torch.allclose(w[0, COARSE:], w[1, COARSE:], atol=0.01)
+
+
+def test_where_all_drift_alike_mixing_changes_nothing() -> None:
+    plain, mixed = (
+        Scene(drifting_model(law), seed=3, precision="float32").render(0, -100, 100, 300)
+        for law in (LAW, LAW._replace(fine_drift=0.6, fine_cells=6))
+    )
+    np.testing.assert_array_equal(plain, mixed)
+
+
 def test_between_the_two_it_goes_over_from_row_to_row() -> None:
     blend = Drifting(3, LAW).blend(Window(0, 0, BAND + BEYOND_CELLS + FADE_CELLS, 1))
     own = blend.shares[blend.styles.index(Style(3, kept=KEPT_FAR)), :, 0]
@@ -102,29 +158,42 @@ def test_between_the_two_it_goes_over_from_row_to_row() -> None:
 def test_a_model_says_how_the_styles_of_its_planes_drift() -> None:
     model = drifting_model()
     told = Scene(model, seed=-5).identity()["styles"]
-    expected = {"version": 2, "drift": 0.6, "spacing_cells": 6, "band_cells": BAND}
+    expected = {"version": 3, "drift": 0.6, "spacing_cells": 6, "band_cells": BAND}
+    expected |= {"fine_drift": None, "fine_cells": 192}
     assert told == {"kind": "drifting", "seed": 2**64 - 5, **expected}
     assert styles_from_plain(told) == Drifting(2**64 - 5, LAW)
     assert "styles" not in Scene(random_model(), seed=5).identity()
     assert styles_of(5, LAW._replace(drift=0.0)) == OneStyle(Style(5))
 
 
-@pytest.mark.parametrize("wrong", [{"drift": 2.0}, {"spacing_cells": 0}, {"drift": "much"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"drift": 2.0},
+        {"spacing_cells": 0},
+        {"drift": "much"},
+        {"fine_drift": 2.0},
+        {"fine_cells": 0},
+    ],
+)
 def test_a_recipe_of_a_drift_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(RecipeError):
         styles_from_plain(Drifting(5, LAW).describe() | wrong)
 
 
-def test_a_picture_of_a_drifting_model_is_painted_again_from_its_recipe(tmp_path: Path) -> None:
+@pytest.mark.parametrize("law", [LAW, MIXED])
+def test_a_picture_of_a_drifting_model_is_painted_again_from_its_recipe(
+    law: StyleLaw, tmp_path: Path
+) -> None:
     folder = tmp_path / "drifts"
-    model = drifting_model()
+    model = drifting_model(law)
     save_model(folder, model.recipe, model.generator.state_dict(), "")
     scene = Scene(load_model(folder), seed=3)
     canvas = Canvas(scene, Window(0, 0, 120, 300), 0)
     for _ in paint_canvas(canvas, tmp_path / "one.tif"):
         pass
     again = canvas_of(read_recipe(tmp_path / "one.tif"), tmp_path, model=str(folder))
-    assert again.scene.styles == scene.styles == Drifting(3, LAW)
+    assert again.scene.styles == scene.styles == Drifting(3, law)
     assert again.scene.identity() == scene.identity()
 
 
@@ -158,7 +227,14 @@ def test_patches_for_figures_are_painted_in_the_style_of_their_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"style_drift": 1.1}, {"style_drift": float("nan")}, {"style_cells": 0}]
+    "wrong",
+    [
+        {"style_drift": 1.1},
+        {"style_drift": float("nan")},
+        {"style_cells": 0},
+        {"fine_drift": -0.1},
+        {"fine_cells": 0},
+    ],
 )
 def test_a_drift_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="must be"):

@@ -15,7 +15,7 @@ from infinite_render.fields.styles import OneStyle, Style
 from infinite_render.models import Model
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
-from infinite_render.training.marks import Mark, read_marks, seen_by_marks, with_marks
+from infinite_render.training.marks import Mark, Marks, read_marks, seen_by_marks, with_marks
 
 
 def styles_of(model: Model, seeds: range) -> Tensor:
@@ -23,54 +23,64 @@ def styles_of(model: Model, seeds: range) -> Tensor:
     return Truncation(model.generator, 0.7).latents(z_global)[1][:, 0]
 
 
-def marked(model: Model, seeds: range, channel: int) -> list[Mark]:
+def given(model: Model, seeds: range, channel: int) -> list[Mark]:
     """Marks by one who dislikes styles that are high in a channel."""
     values = styles_of(model, seeds)[:, channel]
     return [
-        Mark("ann", seed, 2.0 * bool(value > values.median()))
+        Mark("ann", seed, (2.0 * bool(value > values.median()),))
         for seed, value in zip(seeds, values, strict=True)
     ]
 
 
+def marked(model: Model, name: str, seeds: range, channel: int) -> Marks:
+    return Marks((name,), given(model, seeds, channel))
+
+
 def test_marks_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
-    path.write_text('\ufeffjudge,seed,mark\nann,3,0\n\n"b,ob",-4,2.5\n', encoding="utf-8")
-    assert read_marks(path) == [Mark("ann", 3, 0.0), Mark("b,ob", -4, 2.5)]
+    text = '\ufeffjudge,seed,tone,form\nann,3,0,1\n\n"b,ob",-4,2.5,3\n'
+    path.write_text(text, encoding="utf-8")
+    read = read_marks(path)
+    assert read.names == ("tone", "form")
+    assert read.given == [Mark("ann", 3, (0.0, 1.0)), Mark("b,ob", -4, (2.5, 3.0))]
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "its first line is not judge,seed,mark"),
-        ("seed,mark\n3,1\n", "its first line is not"),
-        ("judge,seed,mark\nann,3\n", "no judge,seed,mark is 'ann,3'"),
-        ("judge,seed,mark\nann,x,1\n", "no judge,seed,mark is 'ann,x,1'"),
-        ("judge,seed,mark\nann,1,30\n", "no mark is 30 in 'ann,1,30'"),
-        ("judge,seed,mark\nann,1,nan\n", "no mark is nan"),
+        ("", "its first line does not name the columns"),
+        ("seed,mark\n3,1\n", "its first line does not name the columns"),
+        ("judge,seed\nann,3\n", "its first line does not name the columns"),
+        ("judge,seed,a,a\nann,3,1,1\n", "its first line does not name the columns"),
+        ("judge,seed,a\nann,3\n", "'ann,3' is not a judge, a seed and 1 of marks"),
+        ("judge,seed,a\nann,3,1,1\n", "'ann,3,1,1' is not a judge, a seed and 1 of marks"),
+        ("judge,seed,a\nann,x,1\n", "'ann,x,1' is not a judge, a seed and 1 of marks"),
+        ("judge,seed,a\nann,1,30\n", "a mark is not 0 to 3 in 'ann,1,30'"),
+        ("judge,seed,a\nann,1,nan\n", "a mark is not 0 to 3 in 'ann,1,nan'"),
     ],
 )
 def test_what_is_no_file_of_marks_is_named(text: str, what: str, tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match=f"{what}.*; give lines of judge,seed,mark"):
+    with pytest.raises(DataError, match=f"{what}; give lines of judge,seed and a mark"):
         read_marks(path)
     with pytest.raises(DataError, match="holds no marks"):
         read_marks(tmp_path / "none.csv")
 
 
 def test_marks_count_from_what_is_usual_for_their_judge() -> None:
-    mild = [Mark("mild", seed, seed % 2) for seed in range(6)]
-    strict = [Mark("strict", seed, 2 + seed % 2) for seed in range(4, 10)]
+    mild = [Mark("mild", seed, (seed % 2,)) for seed in range(6)]
+    strict = [Mark("strict", seed, (2 + seed % 2,)) for seed in range(4, 10)]
     seen = seen_by_marks(truncated(random_model(SMALL)), mild + strict)
     assert seen.measures[:, 0].tolist() == [0.5, -0.5] * 6
     assert seen.latents[4:6].equal(seen.latents[6:8])  # seeds 4 and 5, by both
-    with pytest.raises(DataError, match="6 seeds are too few for styles of 8 channels; mark 9"):
+    with pytest.raises(DataError, match="6 seeds are too few for latents of 8 channels; mark 9"):
         seen_by_marks(random_model(SMALL), 3 * mild)
 
 
 def test_marks_are_of_the_styles_that_a_scene_paints(monkeypatch: pytest.MonkeyPatch) -> None:
     model = truncated(random_model(SMALL))
-    seen = seen_by_marks(model, [Mark("ann", seed, seed % 2) for seed in range(10)])
+    seen = seen_by_marks(model, [Mark("ann", seed, (seed % 2,)) for seed in range(10)])
     painted = []
     real = Truncation.latents
 
@@ -88,25 +98,25 @@ def test_marks_are_of_the_styles_that_a_scene_paints(monkeypatch: pytest.MonkeyP
 def test_styles_that_were_marked_down_are_kept_from() -> None:
     model, seeds = truncated(random_model(SMALL)), range(300)
     w = styles_of(model, seeds)
-    marks = marked(model, seeds, 2)
-    liked = with_marks(model, "tone", seen_by_marks(model, marks), 0.8)
+    marks = marked(model, "tone", seeds, 2)
+    liked = with_marks(model, marks, 0.8)
     assert liked.recipe.generator.floors == ("tone",)
     floors = liked.generator.floors
     assert floors is not None
     below = (w @ floors.reads[0] < floors.least[0]).float().mean()
     assert abs(below - 0.8) < 0.01
-    disliked = torch.tensor([mark.mark > 0 for mark in marks])
+    disliked = torch.tensor([mark.faults[0] > 0 for mark in marks.given])
     assert styles_of(liked, seeds)[disliked, 2].mean() < w[disliked, 2].mean() - 0.3 * w[:, 2].std()
     with pytest.raises(ModelError, match="floors of tone already"):
-        with_marks(liked, "tone", seen_by_marks(liked, marks), 0.8)
+        with_marks(liked, marks, 0.8)
     with pytest.raises(ModelError, match="not truncated"):
-        with_marks(random_model(SMALL), "tone", seen_by_marks(model, marks), 0.8)
+        with_marks(random_model(SMALL), marks, 0.8)
 
 
 def test_further_marks_leave_the_first_floor_where_it_is() -> None:
     model, seeds = truncated(random_model(SMALL)), range(300)
-    one = with_marks(model, "tone", seen_by_marks(model, marked(model, seeds, 2)), 0.8)
-    two = with_marks(one, "form", seen_by_marks(one, marked(one, seeds, 5)), 0.6)
+    one = with_marks(model, marked(model, "tone", seeds, 2), 0.8)
+    two = with_marks(one, marked(one, "form", seeds, 5), 0.6)
     assert two.recipe.generator.floors == ("tone", "form")
     assert one.generator.floors is not None
     assert two.generator.floors is not None
@@ -114,3 +124,38 @@ def test_further_marks_leave_the_first_floor_where_it_is() -> None:
     assert both.reads[0].equal(first.reads[0])
     assert both.least[0] == first.least[0]
     torch.testing.assert_close(both.reads @ both.moves.T, torch.eye(2), atol=1e-5, rtol=0)
+
+
+def test_marks_of_forms_move_coarse_styles_alone() -> None:
+    model, seeds = truncated(random_model(SMALL)), range(300)
+    tone, form = given(model, seeds, 2), given(model, seeds, 5)
+    both = [Mark("ann", a.seed, a.faults + b.faults) for a, b in zip(tone, form, strict=True)]
+    liked = with_marks(model, Marks(("tone", "form"), both), 0.8, "coarse_floors")
+    assert liked.recipe.generator.floors == ()
+    assert liked.recipe.generator.coarse_floors == ("tone", "form")
+    before, after = styles_of(model, seeds), styles_of(liked, seeds)
+    for channel, marks in ((2, tone), (5, form)):
+        disliked = torch.tensor([mark.faults[0] > 0 for mark in marks])
+        moved = (after - before)[disliked, channel].mean()
+        assert moved < -0.3 * before[:, channel].std()
+
+
+def test_marks_of_what_stands_where_move_layouts_alone() -> None:
+    model, seeds = truncated(random_model(SMALL)), range(300)
+    z_global = torch.from_numpy(np.stack([Style(seed).z_global(8) for seed in seeds]))
+    marks = [
+        Mark("ann", seed, (2.0 * bool(z[3] > 0),)) for seed, z in zip(seeds, z_global, strict=True)
+    ]
+    once = with_marks(model, Marks(("mud",), marks), 0.5, "layout_floors")
+    other = [mark._replace(faults=(mark.seed % 3,)) for mark in marks]
+    liked = with_marks(once, Marks(("haze",), other), 0.5, "layout_floors")
+    with pytest.raises(ModelError, match="tell the same"):
+        with_marks(once, Marks(("haze",), marks[::-1]), 0.5, "layout_floors")
+    assert liked.recipe.generator.layout_floors == ("mud", "haze")
+    (layouts, w), (moved, same) = (
+        Truncation(each.generator, 0.7).latents(z_global) for each in (model, once)
+    )
+    assert same.equal(w)
+    disliked = z_global[:, 3] > 0.5
+    assert (moved - layouts)[disliked, 3].mean() < -0.3
+    assert (moved - layouts)[z_global[:, 3] < -1].abs().max() < 0.05

@@ -10,15 +10,17 @@ import torch
 from small_models import SMALL, random_generator, random_model, truncated
 from torch import Tensor
 
+from infinite_render.config import FLOORS
 from infinite_render.describe import describe_model
 from infinite_render.errors import ModelError, RecipeError, UsageError
 from infinite_render.fields.local import LAKES_DRY
 from infinite_render.models import load_model, save_with_weights
 from infinite_render.nn.floors import Floors
+from infinite_render.nn.texture import COARSE
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
 from infinite_render.training import looking
-from infinite_render.training.floors import Seen, fitted, joined, with_style_floors
+from infinite_render.training.floors import Seen, fitted, joined, with_more_floors
 from infinite_render.training.grounds import ground_of, look_at_grounds, with_grounds
 
 
@@ -70,7 +72,7 @@ def test_further_floors_leave_the_readings_of_the_first_where_they_are() -> None
     w = styles()
     first = fitted(Seen(w, measured(w)), 0.3)
     third = w[:, 3:4] + w[:, 4:5] - w[:, 1:2]
-    both = fitted(Seen(w, third), 0.7, first)
+    both = fitted(Seen(w, third), 0.7, [first])
     assert both.reads[:2].equal(first.reads)
     assert both.least[:2].equal(first.least)
     torch.testing.assert_close(both.reads @ both.moves.T, torch.eye(3), atol=1e-5, rtol=0)
@@ -102,6 +104,38 @@ def test_truncation_keeps_styles_up_and_one_leaves_them() -> None:
     kept = torch.tensor([1.0, 0.5, 0.0])
     as_drawn = [Truncation(each, 1.0).latents(z, kept)[1] for each in (plain, generator)]
     assert as_drawn[0].equal(as_drawn[1])
+
+
+def test_coarse_styles_get_floors_on_top_of_those_of_all() -> None:
+    model, w = truncated(random_model(SMALL)), styles(60)[:, :1].expand(-1, 8).clone()
+    w += torch.randn(60, 8, generator=torch.Generator().manual_seed(5))
+    light, form, edge = w[:, :1], w[:, 2:3] + w[:, 3:4], w[:, 5:6]
+    one = with_more_floors(model, ["light"], Seen(w, light), 0.8)
+    two = with_more_floors(one, ["form"], Seen(w, form), 0.8, key="coarse_floors")
+    three = with_more_floors(two, ["edge"], Seen(w, edge), 0.8, key="coarse_floors")
+    assert three.recipe.generator.floors == ("light",)
+    assert three.recipe.generator.coarse_floors == ("form", "edge")
+    first, floors, of_coarse = (
+        one.generator.floors,
+        three.generator.floors,
+        three.generator.coarse_floors,
+    )
+    assert first is not None
+    assert floors is not None
+    assert of_coarse is not None
+    assert all(a.equal(b) for a, b in zip(first.buffers(), floors.buffers(), strict=True))
+    torch.testing.assert_close(
+        of_coarse.moves @ first.reads.T, torch.zeros(2, 1), atol=1e-5, rtol=0
+    )
+    z_global = torch.randn(20, 8, generator=torch.Generator().manual_seed(6))
+    lower, upper = (Truncation(each.generator, 0.7).latents(z_global)[1] for each in (one, three))
+    assert upper[:, COARSE:].equal(lower[:, COARSE:])
+    assert (upper[:, :COARSE] @ of_coarse.reads.T - of_coarse.least > -1e-4).all()
+    assert not torch.allclose(upper[:, :COARSE], lower[:, :COARSE], atol=0.01)
+    told = dict(describe_model(three)[1])
+    assert told["floors of coarse styles"].startswith("form, edge: ")
+    with pytest.raises(ModelError, match="coarse_floors of form already"):
+        with_more_floors(two, ["form"], Seen(w, form), 0.8, key="coarse_floors")
 
 
 def test_the_ground_is_told_by_its_light_and_detail() -> None:
@@ -161,13 +195,13 @@ def test_of_measures_all_alike_no_floor_is_made() -> None:
     model = truncated(random_model(SMALL))
     alike = Seen(styles(50)[:, :1].expand(-1, 8), torch.ones(50, 1))
     with pytest.raises(ModelError, match="the same in all 50 pictures"):
-        with_style_floors(model, ["level"], alike, 0.5)
-    with pytest.raises(UsageError, match="share = 80 of all styles must be"):
-        with_style_floors(model, ["level"], alike, 80)
+        with_more_floors(model, ["level"], alike, 0.5)
+    with pytest.raises(UsageError, match="share = 80 of all latents must be"):
+        with_more_floors(model, ["level"], alike, 80)
 
 
 @pytest.mark.parametrize("names", [tuple("abcdefghi"), ("light", "light")])
 def test_there_are_no_more_floors_than_channels_and_each_once(names: tuple[str, ...]) -> None:
-    for key in ("floors", "layout_floors"):
+    for key in FLOORS:
         with pytest.raises(RecipeError, match=f"{key} .* must name each floor once"):
             dataclasses.replace(SMALL, **{key: names})

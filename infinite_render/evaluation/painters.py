@@ -32,7 +32,7 @@ from infinite_render.fields.drifting_styles import StyleLaw, styles_of
 from infinite_render.fields.latents import SeededLatents
 from infinite_render.fields.local import LocalLaw
 from infinite_render.fields.relief import relief_in
-from infinite_render.fields.styles import Style
+from infinite_render.fields.styles import AnyStyle
 from infinite_render.geometry import (
     Window,
     first_px_of_cell,
@@ -46,6 +46,7 @@ from infinite_render.pixels import to_uint8
 from infinite_render.precision import DTYPES, choose_precision
 from infinite_render.rendering.plan import default_depth
 from infinite_render.rendering.scene import Scene
+from infinite_render.rendering.style_latents import latents_of
 from infinite_render.rendering.workers import choose_device
 
 ANY_ROWS = 7  # vertical positions compared where the generator knows none
@@ -242,20 +243,14 @@ class ModelPainter:
     ) -> tuple[Tensor, Tensor]:
         """z_g [N,D] and w [N,styles,D] in each window's middle; along it they drift a little."""
         law = StyleLaw.of(self.model.recipe)
-        dim = self.model.recipe.generator.global_dim
-        rows: list[np.ndarray] = []
-        kept: list[float] = []
+        styles: list[AnyStyle] = []
         shares = np.zeros((len(windows), 3 * len(windows)), np.float32)
         for n, (field, (y, x, height, width)) in enumerate(zip(fields, windows, strict=True)):
             blend = styles_of(field.seed, law).blend(Window(y + height // 2, x + width // 2, 1, 1))
-            for style, share in zip(*blend, strict=True):
-                assert isinstance(style, Style)
-                shares[n, len(rows)] = share.item()
-                rows.append(style.z_global(dim))
-                kept.append(style.kept)
-        z_rows = self._stack(rows)
-        z_global, w = truncation.latents(z_rows, torch.tensor(kept, device=z_rows.device))
-        share_of = torch.from_numpy(shares[:, : len(rows)]).to(z_global)
+            shares[n, len(styles) : len(styles) + len(blend.styles)] = blend.shares[:, 0, 0]
+            styles += blend.styles
+        z_global, w = latents_of(styles, truncation)
+        share_of = torch.from_numpy(shares[:, : len(styles)]).to(z_global)
         return share_of @ z_global, torch.einsum("nk,ksd->nsd", share_of, w)
 
     def _noise_windows(self, structure: Window) -> list[Window]:

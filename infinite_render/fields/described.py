@@ -33,10 +33,7 @@ def _field(values: Any) -> StyleField:
     if kind == "anchors":
         return Anchors(int(values["seed"]), float(values["spacing"]))
     if kind == "drifting":
-        drift, cells = check_style_drift(float(values["drift"])), int(values["spacing_cells"])
-        if cells < 1:
-            raise ValueError(cells)
-        return Drifting(int(values["seed"]), StyleLaw(drift, cells, int(values["band_cells"])))
+        return Drifting(int(values["seed"]), _law(values))
     if kind == "points":
         rows = values["points"]
         points = tuple(StyledPoint(float(y), float(x), Style(int(seed))) for y, x, seed in rows)
@@ -45,6 +42,20 @@ def _field(values: Any) -> StyleField:
         shapes = tuple(_shape(shape) for shape in values["shapes"])
         return Shapes(_field(values["ground"]), shapes, float(values["fade"]))
     raise ValueError(kind)
+
+
+def _law(values: Any) -> StyleLaw:
+    cells, fine_cells = int(values["spacing_cells"]), int(values["fine_cells"])
+    if min(cells, fine_cells) < 1:
+        raise ValueError(cells, fine_cells)
+    fine = values["fine_drift"]
+    return StyleLaw(
+        check_style_drift(float(values["drift"])),
+        cells,
+        int(values["band_cells"]),
+        None if fine is None else check_style_drift(float(fine), "fine_drift"),
+        fine_cells,
+    )
 
 
 def _shape(values: Any) -> Shape:

@@ -62,6 +62,22 @@ class Style(NamedTuple):
         return np.float32(rest) * of_plane + np.float32(self.drift) * own
 
 
+class MixedStyle(NamedTuple):
+    """Style mixing (Karras et al. 2019, 3.1): forms of one style, light and colours of others.
+
+    coarse  modulates the structure, and the texture's coarse layers
+    fine    the others: styles, and their shares, which sum to 1
+    """
+
+    coarse: Style
+    fine: tuple[tuple[Style, float], ...]
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """By what styles are sorted: where its coarse one is."""
+        return (*self.coarse.order, *((style.order, share) for style, share in self.fine))
+
+
 @dataclass(frozen=True)
 class PinnedStyle:
     """The style of a pin, named by the pin's digest: it comes from no seed and is not truncated.
@@ -78,7 +94,7 @@ class PinnedStyle:
         return (1, self.digest)
 
 
-AnyStyle = Style | PinnedStyle
+AnyStyle = Style | MixedStyle | PinnedStyle
 
 
 class Blend(NamedTuple):
@@ -148,6 +164,7 @@ class OneStyle:
     def describe(self) -> dict[str, Any]:
         if isinstance(self.style, PinnedStyle):
             return {"kind": "one", "pin": self.style.digest}
+        assert isinstance(self.style, Style)
         return {"kind": "one", "seed": self.style.seed}
 
 
@@ -169,25 +186,45 @@ class Anchors:
     def shares(self, window_cell: Window) -> list[tuple[int, Floats]]:
         """(anchor, share [h,w] that it has of a window of nodes), neighbours in turn."""
         _, x = nodes(window_cell)
-        period, count, spacing = self.period_cells, None, self.spacing
-        if period is not None:
-            count = self._count(period)
-            x, spacing = x % period, period / count
-        place = x / spacing
+        column = np.zeros((window_cell.height, 1))
+        return [(anchor, share + column) for anchor, share in self.along(x)]
+
+    def along(self, x: Floats) -> list[tuple[int, Floats]]:
+        """(anchor, share that it has at each of the columns x), neighbours in turn."""
+        x = x if self.period_cells is None else x % self.period_cells
+        place = x / self._gap
         before = np.floor(place)
         after = smooth(place - before)
         parts = []
         for number in sorted({n + step for n in np.unique(before).tolist() for step in (0, 1)}):
             share = np.where(before == number, 1 - after, np.where(before == number - 1, after, 0))
-            anchor = int(number) if count is None else int(number) % count
-            parts.append((anchor, share + np.zeros((window_cell.height, 1))))
+            parts.append((self._turned(int(number)), share))
         return parts
+
+    def column(self, anchor: int) -> float:
+        """Where an anchor stands."""
+        return anchor * self._gap
+
+    def nearest(self, x: float) -> int:
+        """The anchor nearest to a column."""
+        return self._turned(round(x / self._gap))
 
     def wrapped(self, period_cells: int) -> Self:
         return replace(self, period_cells=period_cells)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "anchors", "seed": self.seed, "spacing": self.spacing}
+
+    @property
+    def _gap(self) -> float:
+        """From one to the next, in cells."""
+        period = self.period_cells
+        return self.spacing if period is None else period / self._count(period)
+
+    def _turned(self, number: int) -> int:
+        """The number of an anchor, on a cylinder counted once round."""
+        period = self.period_cells
+        return number if period is None else number % self._count(period)
 
     def _count(self, period_cells: int) -> int:
         return max(1, round(period_cells / self.spacing))

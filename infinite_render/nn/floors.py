@@ -10,6 +10,8 @@ above stays where it is.
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +31,18 @@ class Floors(nn.Module):
         self.register_buffer("reads", torch.zeros(count, dim))
         self.register_buffer("moves", torch.zeros(count, dim))
         self.register_buffer("least", torch.zeros(count))
+
+    @classmethod
+    def of(cls, reads: Tensor, moves: Tensor, least: Tensor) -> Self:
+        """Floors of these values, kept as float32."""
+        floors = cls(*reads.shape)
+        for buffer, values in zip(floors.buffers(), (reads, moves, least), strict=True):
+            buffer.copy_(values)
+        return floors
+
+    def since(self, first: int) -> Self:
+        """Those from number `first` on."""
+        return self.of(self.reads[first:], self.moves[first:], self.least[first:])
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents [...,D], none of them below a floor; summed in float64."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infinite_render.config import GeneratorConfig
+from infinite_render.config import FLOORS, GeneratorConfig
 from infinite_render.geometry import Window, texture_stage, windows_given
 from infinite_render.nn.coordinates import lifted
 from infinite_render.nn.floors import Floors
@@ -23,8 +23,8 @@ from infinite_render.nn.texture import TextureSynthesizer
 class Generator(nn.Module):
     """Structure and texture synthesizers; parts are built outside and handed in.
 
-    Floors are no part of the network: `nn.truncation` keeps styles up to `floors`, and layouts, the
-    structure's z_g, up to `layout_floors`.
+    Floors are no part of the network: `nn.truncation` keeps styles up to `floors`, coarse ones then
+    up to `coarse_floors`, and layouts, the structure's z_g, up to `layout_floors`.
     """
 
     def __init__(
@@ -32,12 +32,14 @@ class Generator(nn.Module):
         structure: StructureSynthesizer,
         texture: TextureSynthesizer,
         floors: Floors | None = None,
+        coarse_floors: Floors | None = None,
         layout_floors: Floors | None = None,
     ) -> None:
         super().__init__()
         self.structure = structure
         self.texture = texture
         self.floors = floors
+        self.coarse_floors = coarse_floors
         self.layout_floors = layout_floors
 
     @property
@@ -138,8 +140,9 @@ def build_generator(config: GeneratorConfig) -> Generator:
         config.mapping_layers,
         padding=config.padding,
     )
-    floors, layout_floors = (
-        Floors(len(names), config.global_dim) if names else None
-        for names in (config.floors, config.layout_floors)
-    )
-    return Generator(structure, texture, floors, layout_floors)
+    floors = {
+        key: Floors(len(names), config.global_dim)
+        for key in FLOORS
+        if (names := getattr(config, key))
+    }
+    return Generator(structure, texture, **floors)

@@ -23,6 +23,8 @@ from infinite_render.nn.ops import (
     skip_up,
 )
 
+COARSE = 2  # entries of w that are coarse: those of the first block's convolutions
+
 
 class TextureLayer(nn.Module):
     """Modulated convolution, plus bias, strength * z_n, activation."""

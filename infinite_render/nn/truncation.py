@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.nn.generator import Generator
+from infinite_render.nn.texture import COARSE
 from infinite_render.noise import Stream, normal
 
 TRUNCATION_VERSION = 7  # in the identity of truncated pictures: 6 took psi^3 of z_l
@@ -54,7 +55,7 @@ class Truncation:
         return z_global if floors is None or self.psi == 1.0 else floors(z_global)
 
     def nearer(self, w: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Styles [N,...,D] taken nearer to their mean, and up to the generator's floors.
+        """Styles [N,styles,D] taken nearer to their mean, and up to the generator's floors.
 
         `kept` [N] as for `latents`. No gradient goes through mean and limit.
         """
@@ -63,10 +64,17 @@ class Truncation:
         distance = away.double().norm(dim=-1, keepdim=True)
         part = self.psi * (limit / distance).clamp(max=1)
         if kept is not None:
-            part = part * kept.view(-1, *[1] * (part.ndim - 1))
+            part = part * kept[:, None, None]
         nearer: Tensor = mean.to(w) + part.to(w) * away
-        floors = self.generator.floors
-        return nearer if floors is None or self.psi == 1.0 else floors(nearer)
+        return nearer if self.psi == 1.0 else self._raised(nearer)
+
+    def _raised(self, w: Tensor) -> Tensor:
+        """Styles [N,styles,D] up to the generator's floors, coarse ones then up to theirs."""
+        floors, of_coarse = self.generator.floors, self.generator.coarse_floors
+        w = w if floors is None else floors(w)
+        if of_coarse is None:
+            return w
+        return torch.cat([of_coarse(w[:, :COARSE]), w[:, COARSE:]], dim=1)
 
     @cached_property
     def _usual(self) -> tuple[Tensor, Tensor]:

@@ -315,7 +315,6 @@ class Scene:
         return StyledNetworks(
             self._truncation,
             styles,
-            dim=config.global_dim,
             radius=config.structure_radius,
             dtype=self._dtype,
             device=self.device,

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from infinite_render.fields.styles import AnyStyle, Blend, PinnedStyle, Style, StyleField
+from infinite_render.fields.styles import AnyStyle, Blend, StyleField
 from infinite_render.geometry import Window
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.blended import (
@@ -32,6 +29,7 @@ from infinite_render.rendering.compiled import (
     CompiledTexture,
     compile_generator,
 )
+from infinite_render.rendering.style_latents import latents_of
 
 _KEPT = 8  # sets of styles whose compiled weights are kept: a new one takes 1 to 2 ms
 
@@ -40,15 +38,10 @@ Structure = CompiledStructure | BlendedStructure
 Texture = CompiledTexture | BlendedTexture
 
 
-@lru_cache(maxsize=4096)  # neighbouring blocks share many of their styles
-def _z_global(style: Style, dim: int) -> NDArray[np.float32]:
-    return style.z_global(dim)
-
-
 class StyledNetworks:
     """The generator compiled for the styles of a field, as they are asked for.
 
-    Safe from several threads of `SingleThreads`; `dim` is that of z_g, `radius` the structure's.
+    Safe from several threads of `SingleThreads`; `radius` is the structure's.
     """
 
     def __init__(
@@ -56,14 +49,13 @@ class StyledNetworks:
         truncation: Truncation,
         styles: StyleField,
         *,
-        dim: int,
         radius: int,
         dtype: torch.dtype,
         device: str,
     ) -> None:
         self._generator, self._styles = truncation.generator, styles
         self._truncation = truncation
-        self._dim, self._radius, self._dtype, self._device = dim, radius, dtype, device
+        self._radius, self._dtype, self._device = radius, dtype, device
         self._kept: OrderedDict[tuple[str, tuple[AnyStyle, ...]], Any] = OrderedDict()
         self._lock = Lock()
 
@@ -101,23 +93,8 @@ class StyledNetworks:
         return blend_texture(self._generator.texture, self._latents(blend)[1], self._dtype)
 
     def _latents(self, blend: Blend) -> tuple[torch.Tensor, torch.Tensor]:
-        """z_g [K,D] and w [K,styles,D] of the styles; truncated but for those of pins."""
-        pinned = [style for style in blend.styles if isinstance(style, PinnedStyle)]
-        seeded = [style for style in blend.styles if isinstance(style, Style)]
-        found: list[tuple[torch.Tensor, torch.Tensor]] = []
-        if seeded:
-            rows = np.stack([_z_global(style, self._dim) for style in seeded])
-            kept = torch.tensor([style.kept for style in seeded], device=self._device)
-            z_seeded = torch.from_numpy(rows).to(self._device)
-            found.append(self._truncation.latents(z_seeded, kept))
-        if pinned:  # a blend sorts them behind all that are seeded
-            z_global, w = (np.stack(rows) for rows in zip(*(p.values for p in pinned), strict=True))
-            found.append((torch.from_numpy(z_global), torch.from_numpy(w)))
-        z_all, w_all = (
-            torch.cat([part.to(self._device) for part in parts])
-            for parts in zip(*found, strict=True)
-        )
-        return z_all, w_all
+        """z_g [K,D] and w [K,entries,D] of a blend's styles."""
+        return latents_of(blend.styles, self._truncation)
 
     def _once(self, what: str, blend: Blend, compiled: Callable[[], T]) -> T:
         """What was compiled for these styles before, or is now."""

@@ -22,6 +22,7 @@ from infinite_render.nn.floors import Floors
 from infinite_render.nn.generator import build_generator
 
 RIDGE = 0.125  # of a latent's variance
+SAME = 1e-6  # of the variance of what reads together, that tells two measures apart
 
 
 class Seen(NamedTuple):
@@ -65,40 +66,50 @@ def with_floors(model: Model, key: str, names: Sequence[str], floors: Floors) ->
     return dataclasses.replace(model, recipe=recipe, generator=generator)
 
 
-def with_style_floors(
-    model: Model, names: Sequence[str], seen: Seen, share: float, ridge: float = RIDGE
+def with_more_floors(
+    model: Model,
+    names: Sequence[str],
+    seen: Seen,
+    share: float,
+    ridge: float = RIDGE,
+    key: str = "floors",
 ) -> Model:
-    """The model with floors of more measures, below which a share of its styles were seen to read.
+    """The model with floors of more measures, below which a share of its latents were seen to read.
 
-    Raises ModelError as `check_new` and `regressed` do, UsageError for a share outside of 0 .. 1.
+    `key` is one of `config.FLOORS`, and the latents seen are styles, or layouts for theirs. Coarse
+    floors come on top of those of all styles, which stay as they are.
+    Raises ModelError as `check_new` and `fitted` do, UsageError for a share outside of 0 .. 1.
     """
     if not 0 < share < 1:
-        raise UsageError(f"share = {share:g} of all styles must be over 0 and below 1")
-    check_new(model, "floors", names)
-    all_names = (*model.recipe.generator.floors, *names)
-    return with_floors(
-        model, "floors", all_names, fitted(seen, share, model.generator.floors, ridge)
-    )
+        raise UsageError(f"share = {share:g} of all latents must be over 0 and below 1")
+    check_new(model, key, names)
+    below = [model.generator.floors] if key == "coarse_floors" else []
+    under = [floors for floors in below if floors is not None]
+    had = [floors for floors in [getattr(model.generator, key)] if floors is not None]
+    found = fitted(seen, share, under + had, ridge).since(sum(len(each.least) for each in under))
+    all_names = (*getattr(model.recipe.generator, key), *names)
+    return with_floors(model, key, all_names, found)
 
 
-def fitted(seen: Seen, share: float, before: Floors | None = None, ridge: float = RIDGE) -> Floors:
-    """Floors of styles, those `before` first, by ridge regression; new ones read in deviations.
+def fitted(seen: Seen, share: float, before: Sequence[Floors] = (), ridge: float = RIDGE) -> Floors:
+    """Floors, those `before` first, by ridge regression; new ones read in deviations.
 
-    What raises a measure is what goes with it in the styles seen, and with no other measure.
+    What raises a measure is what goes with it in the latents seen, and with no other measure.
+    Raises ModelError for measures that tell the same, and as `regressed` does.
     """
-    w = seen.latents.double()
+    latents = seen.latents.double()
     reads, covariance = regressed(seen, ridge)
-    reads = reads / (w @ reads).std(dim=0)
-    least = (w @ reads).quantile(share, dim=0)
-    if before is not None:
-        reads = torch.cat([before.reads.double().T, reads], dim=1)
-        least = torch.cat([before.least.double(), least])
+    reads = reads / (latents @ reads).std(dim=0)
+    least = (latents @ reads).quantile(share, dim=0)
+    reads = torch.cat([*(floors.reads.double().T for floors in before), reads], dim=1)
+    least = torch.cat([*(floors.least.double() for floors in before), least])
     along = covariance @ reads
-    floors = Floors(len(least), w.shape[1])
-    floors.reads.copy_(reads.T)
-    floors.moves.copy_((along @ torch.linalg.inv(reads.T @ along)).T)
-    floors.least.copy_(least)
-    return floors
+    together = reads.T @ along
+    if torch.linalg.matrix_rank(together, rtol=SAME, hermitian=True) < len(together):
+        raise ModelError(
+            "measures that tell the same cannot have a floor each; leave one of them out"
+        )
+    return Floors.of(reads.T, (along @ torch.linalg.inv(together)).T, least)
 
 
 def regressed(seen: Seen, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from infinite_render.models import Model
-from infinite_render.training.floors import Seen, check_new, with_style_floors
+from infinite_render.training.floors import Seen, check_new, with_more_floors
 from infinite_render.training.looking import look_at
 from infinite_render.training.painting import light_of
 
@@ -42,5 +42,5 @@ def look_at_grounds(model: Model, frames: int, seed: int, dtype: torch.dtype) ->
 
 
 def with_grounds(model: Model, seen: Seen) -> Model:
-    """The model with floors of light and detail; errors as of `with_style_floors`."""
-    return with_style_floors(model, NAMES, seen, SHARE)
+    """The model with floors of light and detail; errors as of `with_more_floors`."""
+    return with_more_floors(model, NAMES, seen, SHARE)

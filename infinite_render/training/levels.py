@@ -25,7 +25,7 @@ from infinite_render.training.painting import light_of
 FAR = 0.31, 0.95  # of a frame's height: where far land may be
 ALONG_PX = 16  # that a level line goes on for
 LEAST_CHANGE, LEVEL = 0.01, 2.0  # of light, that is seen; how much more of it down than along
-LEAST = 1.2  # deviations above the mean that a layout reads before it is taken nearer
+LEAST = 1.0  # deviations above the mean that a layout reads before it is taken nearer
 NAMES = ("unlevel",)
 
 
@@ -52,8 +52,11 @@ def look_at_levels(model: Model, frames: int, seed: int, dtype: torch.dtype) -> 
 
 
 def with_levels(model: Model, seen: Seen) -> Model:
-    """The model with a floor of layouts; ModelError as of `check_new` and `regressed`."""
-    check_new(model, "layout_floors", NAMES)
+    """The model with a first floor of layouts.
+
+    Raises ModelError as `check_new` and `regressed` do, and for a model with any of layouts.
+    """
+    check_new(model, "layout_floors", model.recipe.generator.layout_floors or NAMES)
     return with_floors(model, "layout_floors", NAMES, layouts_fitted(seen))
 
 
@@ -61,8 +64,4 @@ def layouts_fitted(seen: Seen) -> Floors:
     """A floor of z_g by ridge regression, in deviations: z_g is N(0, 1) in every direction."""
     reads, _ = regressed(seen)
     direction = (reads / reads.norm(dim=0)).T
-    floors = Floors(*direction.shape)
-    floors.reads.copy_(direction)
-    floors.moves.copy_(direction)
-    floors.least.fill_(LEAST)
-    return floors
+    return Floors.of(direction, direction, torch.full((len(direction),), LEAST))

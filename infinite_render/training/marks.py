@@ -1,11 +1,13 @@
 """A model nearer to what eyes like: marks they gave to its own pictures, learnt as a floor.
 
-    judge,seed,mark  ->  w of the seeds, truncated  ->  marks as linear in w  ->  a floor
+    judge,seed,fault,...  ->  latents of the seeds  ->  marks as linear in them  ->  floors
 
-A mark says how bad the picture of a seed is, in one style (`generate --style-drift 0`): 0 not at
-all, 3 broken. Measures of a picture hardly tell it, yet it is partly linear in w: styles that
-speckle snow or cut rocks off do so wherever they hold. Judges differ in how strict they are, so a
-mark counts from the mean of its judge's.
+A mark says how much the picture of a seed, in one style (`generate --style-drift 0`), has of a
+fault: 0 nothing, 3 so much that it is broken. Measures of a picture hardly tell it, yet it is
+partly linear in the style w: styles that speckle snow or cut rocks off do so wherever they hold.
+Judges differ in how strict they are, so a mark counts from the mean of its judge's. Floors of what
+hangs on forms may be of coarse styles alone: then light and colours stay as they are. What hangs on
+where things stand is told by the layout z_g, too.
 """
 
 from __future__ import annotations
@@ -22,72 +24,88 @@ from infinite_render.errors import DataError
 from infinite_render.fields.styles import Style
 from infinite_render.models import Model
 from infinite_render.nn.truncation import Truncation
-from infinite_render.training.floors import Seen, with_style_floors
+from infinite_render.training.floors import Seen, with_more_floors
 
-COLUMNS = "judge,seed,mark"
+COLUMNS = ["judge", "seed"]  # and one a fault, named as it is
 WORST = 3.0
 RIDGE = 0.5  # of a style's variance: marks are few, and scatter
 
 
 class Mark(NamedTuple):
-    """How bad the picture of a seed is to one judge, 0 .. WORST."""
+    """How much the picture of a seed has of each fault to one judge, 0 .. WORST."""
 
     judge: str
     seed: int
-    mark: float
+    faults: tuple[float, ...]
 
 
-def read_marks(path: Path) -> list[Mark]:
-    """The marks of a CSV file with a line `judge,seed,mark` above them.
+class Marks(NamedTuple):
+    """Marks, and the names of the faults that they are of."""
+
+    names: tuple[str, ...]
+    given: list[Mark]
+
+
+def read_marks(path: Path) -> Marks:
+    """The marks of a CSV file with a line above them, `judge,seed` and the names of the faults.
 
     Raises DataError for a file that is missing or holds anything else.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        if not lines or lines[0] != COLUMNS:
-            raise ValueError(f"its first line is not {COLUMNS}")
-        return [_mark_of(line) for line in lines[1:] if line]
-    except (OSError, ValueError) as error:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        heading = rows[0] if rows else []
+        names = tuple(heading[2:])
+        if heading[:2] != COLUMNS or not names or len(set(names)) < len(names):
+            raise ValueError("its first line does not name the columns")
+        return Marks(names, [_mark_of(row, len(names)) for row in rows[1:] if row])
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
-            f"{path} holds no marks: {error}; give lines of {COLUMNS}, a mark from 0 to {WORST:g}"
+            f"{path} holds no marks: {error}; give lines of {','.join(COLUMNS)} and a mark for "
+            f"each fault, from 0 to {WORST:g}, below one that names them"
         ) from None
 
 
-def _mark_of(line: str) -> Mark:
+def _mark_of(row: list[str], faults: int) -> Mark:
     try:
-        judge, seed, mark = next(csv.reader([line]))
-        given = Mark(judge, int(seed), float(mark))
-    except (ValueError, csv.Error):
-        raise ValueError(f"no {COLUMNS} is {line!r}") from None
-    if not 0 <= given.mark <= WORST:
-        raise ValueError(f"no mark is {mark} in {line!r}")
+        judge, seed, *marks = row
+        given = Mark(judge, int(seed), tuple(map(float, marks)))
+    except ValueError:
+        given = None
+    if given is None or len(given.faults) != faults:
+        raise ValueError(f"{','.join(row)!r} is not a judge, a seed and {faults} of marks")
+    if not all(0 <= mark <= WORST for mark in given.faults):
+        raise ValueError(f"a mark is not 0 to {WORST:g} in {','.join(row)!r}")
     return given
 
 
-def seen_by_marks(model: Model, marks: list[Mark]) -> Seen:
-    """Styles of the seeds as the model paints them [N,D], and how much better than usual [N,1].
+def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
+    """Latents of the seeds [N,D], and how much better than usual their pictures are [N,faults].
 
+    Layouts as they are drawn for floors of theirs, else coarse styles as the model paints them.
     Best the marked pictures were this model's: floors that it got since move the styles.
-    Raises DataError for marks of no more seeds than styles have channels.
+    Raises DataError for marks of no more seeds than latents have channels.
     """
     dim, seeds = model.recipe.generator.global_dim, len({mark.seed for mark in marks})
     if seeds <= dim:
         raise DataError(
-            f"marks of {seeds} seeds are too few for styles of {dim} channels; "
+            f"marks of {seeds} seeds are too few for latents of {dim} channels; "
             f"mark {dim + 1} seeds or more"
         )
     of_judge = defaultdict(list)
     for mark in marks:
-        of_judge[mark.judge].append(mark.mark)
-    usual = {judge: sum(given) / len(given) for judge, given in of_judge.items()}
+        of_judge[mark.judge].append(mark.faults)
+    usual = {judge: np.mean(given, axis=0) for judge, given in of_judge.items()}
     z_global = torch.from_numpy(np.stack([Style(mark.seed).z_global(dim) for mark in marks]))
     w = Truncation(model.generator, model.recipe.render.truncation).latents(z_global)[1][:, 0]
-    return Seen(w, torch.tensor([[usual[mark.judge] - mark.mark] for mark in marks]))
+    latents = z_global if key == "layout_floors" else w
+    better = np.stack([usual[mark.judge] - mark.faults for mark in marks])
+    return Seen(latents, torch.from_numpy(better).float())
 
 
-def with_marks(model: Model, name: str, seen: Seen, share: float) -> Model:
-    """The model with a floor of that name of what marks tell; a share of its styles were below.
+def with_marks(model: Model, marks: Marks, share: float, key: str = "floors") -> Model:
+    """The model with floors of what marks tell; below each a share of its latents were.
 
-    Errors as of `with_style_floors`.
+    `key` is one of `config.FLOORS`. Errors as of `seen_by_marks` and `with_more_floors`.
     """
-    return with_style_floors(model, [name], seen, share, RIDGE)
+    seen = seen_by_marks(model, marks.given, key)
+    return with_more_floors(model, marks.names, seen, share, RIDGE, key)

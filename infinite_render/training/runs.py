@@ -244,12 +244,12 @@ def _same_band(one: GeneratorConfig, other: GeneratorConfig) -> bool:
 
     So may lakes and floors: they can be left out, not made.
     """
+    kept: dict[str, Any] = {key: getattr(one, key) if getattr(other, key) else () for key in FLOORS}
     cut = replace(
         one,
         patch_cells=other.patch_cells,
         start_rows=other.start_rows,
         shore=one.shore if other.shore is not None else None,
-        floors=one.floors if other.floors else (),
-        layout_floors=one.layout_floors if other.layout_floors else (),
+        **kept,
     )
     return cut == other and one.span_cells == other.span_cells
