@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ from infinite_render.geometry import (
 from infinite_render.models import Model
 from infinite_render.nn.coordinates import window_grid
 from infinite_render.nn.lakes import Lakes
-from infinite_render.nn.surface import RIPPLES, SHALLOWS_PX, Surface, laid_over, surface_of
+from infinite_render.nn.surface import FINE, RIPPLES, SHALLOWS_PX, Surface, laid_over, surface_of
 
 
 def painted(model: Model, z_local: Tensor, c: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def test_shores_are_rough_and_the_near_one_more() -> None:
     assert near.std() > 1.5 * far.std()
 
 
-def test_ripples_are_longer_than_high_and_larger_the_nearer() -> None:
+def test_ripples_are_longer_than_high_larger_the_nearer_and_fine_everywhere() -> None:
     ripples = surface_in(Window(60, 0, 120, 400), 9.0).ripples[0, 0]
 
     def alike(values: Tensor, px: int, dim: int) -> float:
@@ -135,7 +137,7 @@ def test_ripples_are_longer_than_high_and_larger_the_nearer() -> None:
         return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
     near = ripples[90:]
-    assert near.std() == pytest.approx(0.7 * RIPPLES, rel=0.3)
+    assert near.std() == pytest.approx(math.hypot(0.7, FINE) * RIPPLES, rel=0.3)
     assert alike(near, 8, 1) > alike(near, 8, 0) + 0.4
     far = ripples[int((ripples.abs().sum(dim=1) > 0).nonzero()[0]) :][:6]
     assert alike(far, 2, 0) < 0.3 < alike(near, 2, 0)

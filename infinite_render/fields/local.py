@@ -70,9 +70,9 @@ class LocalLaw:
 
 
 LAKES_CELLS = 64  # from one node of lakes to the next
-LAKES_RARE = 1.15  # deviations above the mean from which a node is wet
+LAKES_RARE = 1.05  # deviations above the mean from which a node is wet
 LAKES_LEAST = 1.4  # at a wet node, in the units of `nn.lakes`: to the picture's foot
-LAKES_DRY = -1.8  # at a dry one: so low that land hardly rises, and bays seldom make a pond
+LAKES_DRY = -2.6  # at a dry one: so low that land hardly rises, and bays make no ponds
 LAKES_BAYS = (30, 16, 0.9), (11, 5, 0.35), (4, 2, 0.12), (2, 1, 0.04)
 """Cells from node to node along the canvas and down it, and deviation."""
 

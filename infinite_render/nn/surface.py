@@ -19,10 +19,11 @@ from infinite_render.geometry import Span, Window
 
 ROUGH = (0.06, 0.2)  # px to a deviation of noise and px between its points: far shore and near
 SHALLOWS_PX = 3.5  # of the near shore; the far one is a px wide
-RIPPLES = 0.08  # of water's light, to a deviation
+RIPPLES = 0.1  # of water's light, to a deviation
 WAVE = 7  # points of a lattice: about half of a ripple's length, which is a point high
 FINEST_PX = 5.0  # as far from the far shore ripples are a px high
 OCTAVES = 1.2  # times that this distance doubles until they are twice as high
+FINE = 0.8  # of their height that ripples a px high keep on larger ones: else water is a blur
 
 NoiseOf = Callable[[int, Window], Tensor]
 """(layer, window) -> noise float32 [N,1,h,w] of a texture layer, over a window of its lattice."""
@@ -40,7 +41,7 @@ def surface_of(
 ) -> Surface:
     """Shores and ripples of px of a window; `inside` [N,2,n,m] of a window of cells around it.
 
-    Ripples are long and low, and the larger the nearer.
+    Ripples are long and low, the larger the nearer, and fine ones lie on all others.
     """
     inside_px = (1 << blocks) * _enlarged(inside, window_cell, blocks, window_px)
     doubled = (inside_px[:, :1] / FINEST_PX).clamp(min=1).log2() / OCTAVES
@@ -54,7 +55,8 @@ def surface_of(
         points = points[:, :, :, WAVE:-WAVE]
         rough = rough + (1 << doublings) * _enlarged(points, window, doublings, window_px)
         here = 1 - (doubled.clamp(max=blocks - 1) - doublings).abs()
-        ripples = ripples + here.clamp(min=0) * _enlarged(waves, window, doublings, window_px)
+        here = here.clamp(min=0 if doublings else FINE)
+        ripples = ripples + here * _enlarged(waves, window, doublings, window_px)
     roughness, width = (
         torch.tensor(values, device=inside.device)[:, None, None]
         for values in (ROUGH, (1.0, SHALLOWS_PX))
