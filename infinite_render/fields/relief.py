@@ -24,10 +24,14 @@ from infinite_render.noise import Array, Stream
 
 Relief = Callable[[Window], Array]  # of a latent field
 
-SCALES = (24, 12, 0.55), (10, 10, 0.55), (5, 8, 0.5), (3, 6, 0.38)
-"""Cells from node to node along the canvas and down it, and deviation: of variance 1 together."""
+SCALES = (60, 30, 0.68), (24, 12, 0.45), (13, 10, 0.38), (8, 9, 0.34), (4, 7, 0.28)
+"""Cells from node to node along the canvas and down it, and deviation: of variance 1 together.
 
-RELIEF_VERSION = 1  # in a picture's identity: this file, `fields.drift`, what `nn` does with it
+Their ratios are uneven, and the widest is the highest: of scales that halve one after the other
+peaks came in rows, alike and as far apart.
+"""
+
+RELIEF_VERSION = 2  # in a picture's identity: this file, `fields.drift`, what `nn` does with it
 
 
 def relief_of(seed: int, window_cell: Window, wrap_cells: int | None = None) -> Array:
