@@ -120,14 +120,17 @@ def test_the_widest_lake_ends_below_the_band(shore: float) -> None:
 def test_lakes_have_a_latent_of_their_own_that_truncation_leaves() -> None:
     window, dims = Window(-20, 30, 40, 200), (CONFIG.local_dim, CONFIG.latent_dim)
     law, less = (LocalLaw.of(CONFIG, psi) for psi in (1.0, 0.5))
-    whole, truncated = (local_latents(3, window, dims[1], each) for each in (law, less))
+    whole, truncated = (local_latents(6, window, dims[1], each) for each in (law, less))
     np.testing.assert_array_equal(whole[-1], truncated[-1])
-    np.testing.assert_array_equal(whole[:-1], local_latents(3, window, dims[0], LocalLaw.of(SMALL)))
+    np.testing.assert_array_equal(whole[:-1], local_latents(6, window, dims[0], LocalLaw.of(SMALL)))
     across, down = (abs(np.diff(whole[-1], axis=axis)).mean() for axis in (1, 0))
     assert across < down < 0.3 * whole[-1].std()  # lakes have a width, bays are flat
+    dry = local_latents(3, window, dims[1], law)[-1]
+    assert (dry == dry[0]).all()  # bays are where water is near: else there were ponds
+    assert dry.max() <= LAKES_DRY
     part = Window(-3, 41, 9, 17)
     rows, columns = part.within(window)
-    np.testing.assert_array_equal(local_latents(3, part, dims[1], law), whole[:, rows, columns])
+    np.testing.assert_array_equal(local_latents(6, part, dims[1], law), whole[:, rows, columns])
 
 
 def test_pictures_that_the_ladder_learns_from_hold_whole_lakes_or_none() -> None:

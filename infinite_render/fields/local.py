@@ -70,11 +70,11 @@ class LocalLaw:
 
 
 LAKES_CELLS = 64  # from one node of lakes to the next
-LAKES_RARE = 1.05  # deviations above the mean from which a node is wet
+LAKES_RARE = 1.15  # deviations above the mean from which a node is wet
 LAKES_LEAST = 1.4  # at a wet node, in the units of `nn.lakes`: to the picture's foot
-LAKES_DRY = -2.6  # at a dry one: so low that land hardly rises, and bays make no ponds
-LAKES_BAYS = (30, 16, 0.9), (11, 5, 0.35), (4, 2, 0.12), (2, 1, 0.04)
-"""Cells from node to node along the canvas and down it, and deviation."""
+LAKES_DRY = -1.8  # at a dry one: so low that land hardly rises
+LAKES_BAYS = (30, 16, 1.2), (11, 5, 0.5), (4, 2, 0.16), (2, 1, 0.05)
+"""Cells from node to node along the canvas and down it, and deviation at a wet node."""
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself
 
@@ -122,15 +122,15 @@ def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Value
 
 def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
     """The channel of lakes, [1,h,w]: land wet or dry, the same in every row, and bays."""
-    along = np.zeros((1, 1, window_cell.width), np.float32)
     row = window_cell._replace(y=0, x=window_cell.x + _first_node(seed), height=1)
+    along, bays = (np.zeros((1, *window[2:]), np.float32) for window in (row, window_cell))
     nodes = partial(nodes_of, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
     add_drift(along, nodes, row, (LAKES_CELLS, 1), law.wrap_cells)
-    latent = along.repeat(window_cell.height, axis=1)
     for i, (across, down, deviation) in enumerate(LAKES_BAYS, 1):
         nodes = partial(nodes_of, seed, Stream.LAKES, slice(i, i + 1), times(deviation))
-        add_drift(latent, nodes, window_cell, (across, down), law.wrap_cells)
-    return latent
+        add_drift(bays, nodes, window_cell, (across, down), law.wrap_cells)
+    near: Array = ((along - np.float32(LAKES_DRY)) / np.float32(LAKES_LEAST - LAKES_DRY)).clip(0, 1)
+    return along + near * bays  # on dry land bays would be ponds, as if pasted on
 
 
 def _first_node(seed: int) -> int:

@@ -19,8 +19,8 @@ from infinite_render.geometry import Span, Window
 
 ROUGH = (0.06, 0.2)  # px to a deviation of noise and px between its points: far shore and near
 SHALLOWS_PX = 3.5  # of the near shore; the far one is a px wide
-RIPPLES = 0.1  # of water's light, to a deviation
-WAVE = 7  # points of a lattice: about half of a ripple's length, which is a point high
+RIPPLES = 0.07  # of water's light, to a deviation
+WAVE = 3  # points of a lattice: about half of a ripple's length, which is a point high
 FINEST_PX = 5.0  # as far from the far shore ripples are a px high
 OCTAVES = 1.2  # times that this distance doubles until they are twice as high
 FINE = 0.8  # of their height that ripples a px high keep on larger ones: else water is a blur
