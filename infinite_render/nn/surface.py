@@ -19,11 +19,11 @@ from infinite_render.geometry import Span, Window
 
 ROUGH = (0.06, 0.2)  # px to a deviation of noise and px between its points: far shore and near
 SHALLOWS_PX = 3.5  # of the near shore; the far one is a px wide
-RIPPLES = 0.07  # of water's light, to a deviation
-WAVE = 3  # points of a lattice: about half of a ripple's length, which is a point high
+RIPPLES = 0.06  # of water's light, to a deviation
+WAVE = 5  # points of a lattice: about half of a ripple's length, which is a point high
 FINEST_PX = 5.0  # as far from the far shore ripples are a px high
 OCTAVES = 1.2  # times that this distance doubles until they are twice as high
-FINE = 0.8  # of their height that ripples a px high keep on larger ones: else water is a blur
+FINE = 0.4  # of their height that ripples a px high keep on larger ones: else water is a blur
 
 NoiseOf = Callable[[int, Window], Tensor]
 """(layer, window) -> noise float32 [N,1,h,w] of a texture layer, over a window of its lattice."""
