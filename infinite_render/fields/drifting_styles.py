@@ -36,7 +36,7 @@ from infinite_render.fields.styles import (
 )
 from infinite_render.geometry import Window
 
-DRIFTING_VERSION = 3  # in a picture's identity: this file, how `Style` mixes, what `latents` keeps
+DRIFTING_VERSION = 3  # in a picture's identity: this file, how styles mix, what `latents` keeps
 BEYOND_CELLS = 8  # above and below the band, where styles still drift as within
 FADE_CELLS = 48  # from there on, until the seed's own holds alone
 KEPT_FAR = 0.5  # of that one's distance from the mean

@@ -12,8 +12,8 @@ its mean, by psi in the sky and by psi^3 in the ground, so that these go on calm
 Rows are those of the plane, whether relief takes land from there or from some rows deeper.
 
 Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, and no truncation takes
-from it. Whether land is wet or dry changes along the canvas alone; bays, points, islands and tarns
-come of smaller scales, flatter than they are wide, for water is seen from the side.
+from it. Whether land is wet or dry changes along the canvas alone; bays, points and islands come of
+smaller scales where water is near, flatter than they are wide, for it is seen from the side.
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """

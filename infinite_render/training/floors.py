@@ -83,10 +83,10 @@ def with_more_floors(
     if not 0 < share < 1:
         raise UsageError(f"share = {share:g} of all latents must be over 0 and below 1")
     check_new(model, key, names)
-    below = [model.generator.floors] if key == "coarse_floors" else []
-    under = [floors for floors in below if floors is not None]
-    had = [floors for floors in [getattr(model.generator, key)] if floors is not None]
-    found = fitted(seen, share, under + had, ridge).since(sum(len(each.least) for each in under))
+    of_all, own = model.generator.floors, getattr(model.generator, key)
+    under = of_all if key == "coarse_floors" else None
+    before = [floors for floors in (under, own) if floors is not None]
+    found = fitted(seen, share, before, ridge).since(0 if under is None else len(under.least))
     all_names = (*getattr(model.recipe.generator, key), *names)
     return with_floors(model, key, all_names, found)
 

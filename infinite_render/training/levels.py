@@ -5,7 +5,7 @@
 The structure's z_g lays a frame out. Where it asks for low and flat far land, what a small
 generator paints there is level bands, ruled or blurred, which the sky shows through. One direction
 of z_g tells much of how little of a frame they take (the style as much, and there marks by eye tell
-more, `training.marks`). Layouts are taken up to LEAST along it: nearly nine in ten move.
+more, `training.marks`). Layouts are taken up to LEAST along it: more than eight in ten move.
 """
 
 from __future__ import annotations
