@@ -123,5 +123,6 @@ def test_a_larger_generator_reaches_further() -> None:
 
 def test_how_pictures_vary_along_a_canvas_is_told() -> None:
     told = dict(describe("landscape")[1])
-    assert told["drift of the style"] == "0.7 of it, over 64 cells"
-    assert told["relief"] == "land is some 8 px high or low at depth 0"
+    assert told["drift of the style"] == "1 of it, over 24 cells"
+    assert told["drift of fine styles"] == "0.7 of it, over 96 cells"
+    assert told["relief"] == "land is some 11 px high or low at depth 0"
