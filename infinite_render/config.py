@@ -24,6 +24,7 @@ MOST_CHANNELS = 2**16  # what the noise field has, too
 MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
 MOST_CELLS = 2**20  # of the coordinate grid, and of a training patch
 MOST_BLOCK_PX = 2**14  # structure for a whole block is held at once
+FINE_CELLS = 192  # from one value of fine styles to the next, where a model says nothing else
 FLOORS = "floors", "coarse_floors", "layout_floors"  # keys here, and parts of the generator
 
 
@@ -199,7 +200,7 @@ class RenderConfig:
     style_drift: float = 0.0  # share of z_g's standard deviation that drifts along a canvas
     style_cells: int = 64  # over which it goes from one value to the next
     fine_drift: float | None = None  # that of fine styles; None: they drift with the coarse ones
-    fine_cells: int = 192  # over which these go from one value to the next
+    fine_cells: int = FINE_CELLS  # over which these go from one value to the next
     relief: float = 0.0  # rows of cells by which land is high or low, standard deviation
 
     def __post_init__(self) -> None:
@@ -214,6 +215,14 @@ class RenderConfig:
         for key in ("style_cells", "fine_cells"):
             if not 1 <= (cells := getattr(self, key)) <= MOST_CELLS:
                 raise RecipeError(f"{key} = {cells} must be 1 to {MOST_CELLS}")
+        if self.fine_drift is not None and not (
+            self.fine_drift <= self.style_drift and self.fine_cells >= self.style_cells
+        ):
+            raise RecipeError(
+                f"fine styles drift less and farther: fine_drift = {self.fine_drift} must be "
+                f"style_drift = {self.style_drift} at most, fine_cells = {self.fine_cells} "
+                f"style_cells = {self.style_cells} at least"
+            )
         if not 0.0 <= self.relief < math.inf:
             raise RecipeError(
                 f"relief = {self.relief} must be 0 rows of cells or more, and not infinite"

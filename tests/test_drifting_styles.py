@@ -37,7 +37,7 @@ from infinite_render.rendering.scene import Scene
 from infinite_render.rendering.style_latents import latents_of
 
 BAND = SMALL.span_cells
-LAW = StyleLaw(0.6, 6, BAND, fine_cells=192)
+LAW = StyleLaw(0.6, 6, BAND)
 MIXED = LAW._replace(drift=0.9, fine_drift=0.6, fine_cells=18)
 
 
@@ -162,6 +162,8 @@ def test_a_model_says_how_the_styles_of_its_planes_drift() -> None:
     expected |= {"fine_drift": None, "fine_cells": 192}
     assert told == {"kind": "drifting", "seed": 2**64 - 5, **expected}
     assert styles_from_plain(told) == Drifting(2**64 - 5, LAW)
+    before = {key: value for key, value in told.items() if not key.startswith("fine")}
+    assert styles_from_plain(before | {"version": 2}) == Drifting(2**64 - 5, LAW)
     assert "styles" not in Scene(random_model(), seed=5).identity()
     assert styles_of(5, LAW._replace(drift=0.0)) == OneStyle(Style(5))
 
@@ -234,6 +236,8 @@ def test_patches_for_figures_are_painted_in_the_style_of_their_middle() -> None:
         {"style_cells": 0},
         {"fine_drift": -0.1},
         {"fine_cells": 0},
+        {"style_drift": 0.5, "fine_drift": 0.6},
+        {"style_drift": 0.5, "style_cells": 30, "fine_drift": 0.4, "fine_cells": 29},
     ],
 )
 def test_a_drift_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ from infinite_render.models import load_model, save_with_weights
 from infinite_render.nn.truncation import Truncation
 from infinite_render.rendering.scene import Scene
 from infinite_render.training import painting
-from infinite_render.training.floors import Seen, joined
+from infinite_render.training.floors import Seen, joined, with_more_floors
 from infinite_render.training.levels import (
     LEAST,
     layouts_fitted,
@@ -115,12 +115,15 @@ def test_a_model_gets_floors_against_streaks_from_its_own_frames(tmp_path: Path)
     torch.testing.assert_close(floors.reads.norm(), torch.tensor(1.0))
     layouts = Truncation(loaded.generator, 0.7).layout(normal(200, 8))
     assert (layouts @ floors.reads[0]).min() > LEAST - 0.01
-    one, other = (Scene(each, seed=1).render(0, 0, 64, 64) for each in (model, loaded))
-    assert (one != other).any()
+    one, two = (Scene(each, seed=1).render(0, 0, 64, 64) for each in (model, loaded))
+    assert (one != two).any()
     with pytest.raises(ModelError, match="layout_floors of unlevel already"):
         with_levels(loaded, seen)
     with pytest.raises(ModelError, match="not truncated"):
         next(look_at_levels(random_model(SMALL), 12, 5, torch.float32))
+    other = with_more_floors(model, ["mud"], seen, 0.5, key="layout_floors")
+    with pytest.raises(ModelError, match="layout_floors of mud, which that against level streaks"):
+        next(look_at_levels(other, 12, 5, torch.float32))
 
 
 def test_layouts_are_measured_under_other_styles(monkeypatch: pytest.MonkeyPatch) -> None:

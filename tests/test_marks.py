@@ -52,11 +52,12 @@ def test_marks_are_read_from_a_file(tmp_path: Path) -> None:
         ("seed,mark\n3,1\n", "its first line does not name the columns"),
         ("judge,seed\nann,3\n", "its first line does not name the columns"),
         ("judge,seed,a,a\nann,3,1,1\n", "its first line does not name the columns"),
-        ("judge,seed,a\nann,3\n", "'ann,3' is not a judge, a seed and 1 of marks"),
-        ("judge,seed,a\nann,3,1,1\n", "'ann,3,1,1' is not a judge, a seed and 1 of marks"),
-        ("judge,seed,a\nann,x,1\n", "'ann,x,1' is not a judge, a seed and 1 of marks"),
-        ("judge,seed,a\nann,1,30\n", "a mark is not 0 to 3 in 'ann,1,30'"),
-        ("judge,seed,a\nann,1,nan\n", "a mark is not 0 to 3 in 'ann,1,nan'"),
+        ("judge,seed,\nann,3,1\n", "its first line does not name the columns"),
+        ("judge,seed,a\nann,3\n", "line 2 is not a judge, a seed and marks, one a fault, 1"),
+        ("judge,seed,a\nann,3,1,1\n", "line 2 is not a judge, a seed and marks, one a fault, 1"),
+        ("judge,seed,a\n\nann,x,1\n", "line 3 is not a judge, a seed and marks, one a fault, 1"),
+        ("judge,seed,a\nann,1,30\n", "line 2 has a mark that is not 0 to 3"),
+        ("judge,seed,a\nann,1,nan\n", "line 2 has a mark that is not 0 to 3"),
     ],
 )
 def test_what_is_no_file_of_marks_is_named(text: str, what: str, tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_marks_of_what_stands_where_move_layouts_alone() -> None:
     once = with_marks(model, Marks(("mud",), marks), 0.5, "layout_floors")
     other = [mark._replace(faults=(mark.seed % 3,)) for mark in marks]
     liked = with_marks(once, Marks(("haze",), other), 0.5, "layout_floors")
-    with pytest.raises(ModelError, match="tell the same"):
+    with pytest.raises(ModelError, match="differ too little in 8 channels"):
         with_marks(once, Marks(("haze",), marks[::-1]), 0.5, "layout_floors")
     assert liked.recipe.generator.layout_floors == ("mud", "haze")
     (layouts, w), (moved, same) = (

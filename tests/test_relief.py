@@ -106,6 +106,7 @@ def test_land_with_relief_lakes_and_styles_that_drift_has_one_value_a_pixel(
     def scene() -> Scene:
         model = random_model(CONFIG, detail=SMALL_DETAIL)
         render = replace(model.recipe.render, relief=1.0, style_drift=0.7, style_cells=7)
+        render = replace(render, fine_drift=0.5, fine_cells=20)
         varied = replace(model, recipe=replace(model.recipe, render=render))
         return Scene(varied, seed=3, precision="float32", wrap_cells=wrap)
 

@@ -134,6 +134,8 @@ def test_coarse_styles_get_floors_on_top_of_those_of_all() -> None:
     assert not torch.allclose(upper[:, :COARSE], lower[:, :COARSE], atol=0.01)
     told = dict(describe_model(three)[1])
     assert told["floors of coarse styles"].startswith("form, edge: ")
+    with pytest.raises(ModelError, match="coarse styles, which those of all come before"):
+        with_more_floors(two, ["tone"], Seen(w, form), 0.8)
     with pytest.raises(ModelError, match="coarse_floors of form already"):
         with_more_floors(two, ["form"], Seen(w, form), 0.8, key="coarse_floors")
 

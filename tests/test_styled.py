@@ -19,7 +19,10 @@ from infinite_render.fields.local import LocalLaw
 from infinite_render.fields.shapes import Disc, Polygon, Shapes
 from infinite_render.fields.styles import (
     Anchors,
+    AnyStyle,
+    MixedStyle,
     OneStyle,
+    PinnedStyle,
     Points,
     Style,
     StyledPoint,
@@ -34,6 +37,7 @@ from infinite_render.geometry import (
 )
 from infinite_render.nn.coordinates import turns_of, window_grid
 from infinite_render.nn.ops import ModulatedConv, activate, center_crop, skip_up, up_conv
+from infinite_render.nn.texture import COARSE
 from infinite_render.pixels import to_uint8
 from infinite_render.rendering.canvas import Canvas, paint_canvas
 from infinite_render.rendering.scene import Picture, Scene
@@ -51,6 +55,7 @@ FIELDS: dict[str, StyleField] = {
     "many points": MANY,
     "anchors": Anchors(3, 6.5),
     "drifting": Drifting(3, StyleLaw(0.7, 6, SMALL.span_cells)),
+    "mixed": Drifting(3, StyleLaw(0.9, 6, SMALL.span_cells, 0.6, 16)),
     "shapes": Shapes(OneStyle(Style(3)), (Disc(5.5, 20, 6, Style(9)), BOX), 4.0),
 }
 
@@ -67,7 +72,7 @@ def scene(styles: StyleField | None, wrap: int | None = None, precision: str = "
 # Against the plain network, modulated at every location
 
 
-def shares_at(field: StyleField, window: Window, points: int) -> tuple[list[Style], Tensor]:
+def shares_at(field: StyleField, window: Window, points: int) -> tuple[list[AnyStyle], Tensor]:
     """Shares on a lattice by the definition: linear between nodes, one point at a time."""
     first_y, first_x = window.y // points, window.x // points
     cells = Window(first_y, first_x, window.height // points + 3, window.width // points + 3)
@@ -110,10 +115,27 @@ def plainly(window: Window, field: StyleField, wrap: int | None = None) -> Pictu
     low = windows_given(stages, window_needed(stages, cells))
     lattices = windows_given(texture_stage(config.blocks), cells)
 
-    def styles(part: Window, points: int, mapped: bool) -> Tensor:
-        names, shares = shares_at(field, part, points)
-        z = torch.stack([torch.from_numpy(s.z_global(config.global_dim)).double() for s in names])
-        vectors = network.texture.mapping(z) if mapped else z
+    def z_of(style: Style) -> Tensor:
+        return torch.from_numpy(style.z_global(config.global_dim)).double()[None]
+
+    def vector(style: AnyStyle, entry: int | None) -> Tensor:
+        """z_g of a style, or an entry of its w, [1,D]."""
+        assert not isinstance(style, PinnedStyle)
+        coarse = style.coarse if isinstance(style, MixedStyle) else style
+        if entry is None:
+            return z_of(coarse)
+        mixed: list[tuple[Style, float]] = [(coarse, 1.0)]
+        if isinstance(style, MixedStyle) and entry >= COARSE:
+            mixed = list(style.fine)
+        return torch.stack([share * network.texture.mapping(z_of(s)) for s, share in mixed]).sum(0)
+
+    def styles(lattice: int | Window, entry: int | None) -> Tensor:
+        """Of a window of cells, or on a lattice of the texture."""
+        if isinstance(lattice, Window):
+            names, shares = shares_at(field, lattice, 1)
+        else:
+            names, shares = shares_at(field, lattices[lattice], 1 << (lattice + 1) // 2)
+        vectors = torch.cat([vector(style, entry) for style in names])
         return torch.einsum("kd,khw->dhw", vectors, shares)[None]
 
     with torch.no_grad():
@@ -128,17 +150,17 @@ def plainly(window: Window, field: StyleField, wrap: int | None = None) -> Pictu
         ).double()
         for layer, given, out in zip(network.structure.layers, low, low[1:], strict=False):
             x = torch.cat([x, center_crop(c, *x.shape[2:])], dim=1)
-            x = modulated(layer.conv, x, styles(given, 1, False), styles(out, 1, False))
+            x = modulated(layer.conv, x, styles(given, None), styles(out, None))
             x = activate(x + layer.bias[:, None, None])
         rgb: Tensor | None = None
         for b, block in enumerate(network.texture.blocks):
-            maps = [styles(lattices[i], 1 << (i + 1) // 2, True) for i in range(2 * b, 2 * b + 3)]
-            for i, layer in enumerate((block.up, block.conv)):
-                noise = painter.latents.texture_noise(2 * b + i, lattices[2 * b + i + 1])
-                x = modulated(layer.conv, x, maps[i], maps[i + 1])
+            for i, layer in ((2 * b, block.up), (2 * b + 1, block.conv)):
+                noise = painter.latents.texture_noise(i, lattices[i + 1])
+                x = modulated(layer.conv, x, styles(i, i), styles(i + 1, i))
                 x = x + layer.noise_strength * torch.from_numpy(noise).double()
                 x = activate(x + layer.bias[:, None, None])
-            painted = modulated(block.to_rgb.conv, x, maps[2], maps[2])
+            of_rgb = styles(2 * b + 2, min(2 * b + 3, 2 * config.blocks))
+            painted = modulated(block.to_rgb.conv, x, of_rgb, of_rgb)
             painted = painted + block.to_rgb.bias[:, None, None]
             if rgb is not None:
                 painted = painted + center_crop(skip_up(rgb), *painted.shape[2:])
@@ -165,7 +187,7 @@ def test_the_plane_is_that_of_the_plain_network_modulated_by_location(name: str)
 def test_a_cylinder_closes_as_the_plain_network_with_periodic_inputs_does() -> None:
     wrap = 19
     window = Window(10, 8 * wrap - 40, 40, 80)
-    for field in (FIELDS["anchors"], FIELDS["drifting"], FIELDS["shapes"]):
+    for field in (FIELDS["anchors"], FIELDS["drifting"], FIELDS["mixed"], FIELDS["shapes"]):
         got = scene(field, wrap).render(*window)
         assert_same_but_for_rounding(got, plainly(window, field, wrap))
 
@@ -216,7 +238,7 @@ def test_a_window_of_a_window_is_that_window(name: str, wrap: int | None, depth:
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("wrap", [5, 16, 33])
 def test_a_cylinder_is_the_same_after_a_turn(wrap: int, depth: int) -> None:
-    for field in (None, FIELDS["anchors"], FIELDS["drifting"]):
+    for field in (None, FIELDS["anchors"], FIELDS["mixed"]):
         painter = scene(field, wrap)
         period = painter.wrap_px(depth)
         assert period == wrap * 8 << depth

@@ -73,6 +73,7 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
     [
         ("shore", 0.4, "lakes", None),
         ("floors", ("light",), "floors", ()),
+        ("coarse_floors", ("slabs",), "coarse floors", ()),
         ("layout_floors", ("unlevel",), "layout floors", ()),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infinite_render.config import check_style_drift
+from infinite_render.config import FINE_CELLS, check_style_drift
 from infinite_render.errors import RecipeError
 from infinite_render.fields.drifting_styles import Drifting, StyleLaw
 from infinite_render.fields.shapes import Disc, Polygon, Shape, Shapes
@@ -45,10 +45,10 @@ def _field(values: Any) -> StyleField:
 
 
 def _law(values: Any) -> StyleLaw:
-    cells, fine_cells = int(values["spacing_cells"]), int(values["fine_cells"])
+    cells, fine_cells = int(values["spacing_cells"]), int(values.get("fine_cells", FINE_CELLS))
     if min(cells, fine_cells) < 1:
         raise ValueError(cells, fine_cells)
-    fine = values["fine_drift"]
+    fine = values.get("fine_drift")  # neither is in recipes of before there were fine styles
     return StyleLaw(
         check_style_drift(float(values["drift"])),
         cells,

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from infinite_render.config import ModelRecipe
+from infinite_render.config import FINE_CELLS, ModelRecipe
 from infinite_render.fields.styles import (
     Anchors,
     AnyStyle,
@@ -56,7 +56,7 @@ class StyleLaw(NamedTuple):
     spacing_cells: int
     band_cells: int
     fine_drift: float | None = None
-    fine_cells: int = 1
+    fine_cells: int = FINE_CELLS
 
     @classmethod
     def of(cls, recipe: ModelRecipe) -> Self:

@@ -153,7 +153,7 @@ def gather(parts: Sequence[tuple[AnyStyle, Floats]]) -> Blend:
 class OneStyle:
     """One style everywhere."""
 
-    style: AnyStyle
+    style: Style | PinnedStyle
 
     def blend(self, window_cell: Window) -> Blend:
         return Blend((self.style,), np.ones((1, *window_cell[2:]), np.float32))
@@ -164,7 +164,6 @@ class OneStyle:
     def describe(self) -> dict[str, Any]:
         if isinstance(self.style, PinnedStyle):
             return {"kind": "one", "pin": self.style.digest}
-        assert isinstance(self.style, Style)
         return {"kind": "one", "seed": self.style.seed}
 
 

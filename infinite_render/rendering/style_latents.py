@@ -34,8 +34,9 @@ def latents_of(styles: Sequence[AnyStyle], truncation: Truncation) -> tuple[Tens
     for style in styles:
         if isinstance(style, MixedStyle):
             z_of[style] = z_of[style.coarse]
-            fine = sum(share * w_of[other].double() for other, share in style.fine)
-            assert isinstance(fine, Tensor)
+            fine = torch.zeros_like(w_of[style.coarse], dtype=torch.float64)
+            for other, share in style.fine:
+                fine += share * w_of[other].double()
             w_of[style] = torch.cat([w_of[style.coarse][:COARSE], fine.float()[COARSE:]])
         elif isinstance(style, PinnedStyle):
             z_of[style], w_of[style] = (torch.from_numpy(each).to(device) for each in style.values)

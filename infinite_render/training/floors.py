@@ -38,11 +38,19 @@ def joined(batches: Sequence[Seen]) -> Seen:
 
 
 def check_new(model: Model, key: str, names: Sequence[str]) -> None:
-    """ModelError for a model that truncates nothing, or that has one of these floors already."""
+    """ModelError for a model that truncates nothing, or has one of these floors already.
+
+    Nor may floors of all styles come after those of coarse ones.
+    """
     if model.recipe.render.truncation == 1:
         raise ModelError(
             f"model {model.name} is not truncated, and floors are for truncated latents; "
             "set truncation in its model.toml below 1"
+        )
+    if key == "floors" and model.recipe.generator.coarse_floors:
+        raise ModelError(
+            f"model {model.name} has floors of coarse styles, which those of all come before; "
+            "give one without them"
         )
     had = getattr(model.recipe.generator, key)
     if again := [name for name in names if name in had]:
@@ -107,7 +115,8 @@ def fitted(seen: Seen, share: float, before: Sequence[Floors] = (), ridge: float
     together = reads.T @ along
     if torch.linalg.matrix_rank(together, rtol=SAME, hermitian=True) < len(together):
         raise ModelError(
-            "measures that tell the same cannot have a floor each; leave one of them out"
+            f"{reads.shape[1]} measures, those that have floors already among them, differ too "
+            f"little in {len(reads)} channels for a floor each; leave out what tells the same"
         )
     return Floors.of(reads.T, (along @ torch.linalg.inv(together)).T, least)
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from infinite_render.errors import ModelError
 from infinite_render.models import Model
 from infinite_render.nn.floors import Floors
 from infinite_render.training.floors import Seen, check_new, regressed, with_floors
@@ -44,9 +45,9 @@ def look_at_levels(model: Model, frames: int, seed: int, dtype: torch.dtype) -> 
     """Layouts z_g [N,D], and how little is level in frames that they lay out, a batch at a time.
 
     Each is painted in the style of another z_g.
-    Raises ModelError for a model that truncates nothing, or has such a floor already.
+    Raises ModelError for a model that truncates nothing, or has floors of layouts already.
     """
-    check_new(model, "layout_floors", NAMES)
+    _check_first(model)
     for scene, painted in look_at(model, frames, seed, dtype, apart=True):
         yield Seen(scene.z_global, unlevel_of(painted.rgb))
 
@@ -54,10 +55,19 @@ def look_at_levels(model: Model, frames: int, seed: int, dtype: torch.dtype) -> 
 def with_levels(model: Model, seen: Seen) -> Model:
     """The model with a first floor of layouts.
 
-    Raises ModelError as `check_new` and `regressed` do, and for a model with any of layouts.
+    Raises ModelError as `look_at_levels` and `regressed` do.
     """
-    check_new(model, "layout_floors", model.recipe.generator.layout_floors or NAMES)
+    _check_first(model)
     return with_floors(model, "layout_floors", NAMES, layouts_fitted(seen))
+
+
+def _check_first(model: Model) -> None:
+    check_new(model, "layout_floors", NAMES)
+    if had := model.recipe.generator.layout_floors:
+        raise ModelError(
+            f"model {model.name} has layout_floors of {', '.join(had)}, which that against level "
+            "streaks comes before; give one without them"
+        )
 
 
 def layouts_fitted(seen: Seen) -> Floors:

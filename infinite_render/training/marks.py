@@ -1,4 +1,4 @@
-"""A model nearer to what eyes like: marks they gave to its own pictures, learnt as a floor.
+"""A model nearer to what eyes like: marks they gave to its own pictures, learnt as floors.
 
     judge,seed,fault,...  ->  latents of the seeds  ->  marks as linear in them  ->  floors
 
@@ -13,6 +13,7 @@ where things stand is told by the layout z_g, too.
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ from infinite_render.training.floors import Seen, with_more_floors
 
 COLUMNS = ["judge", "seed"]  # and one a fault, named as it is
 WORST = 3.0
-RIDGE = 0.5  # of a style's variance: marks are few, and scatter
+RIDGE = 0.5  # of a latent's variance: marks are few, and scatter
 
 
 class Mark(NamedTuple):
@@ -52,12 +53,13 @@ def read_marks(path: Path) -> Marks:
     Raises DataError for a file that is missing or holds anything else.
     """
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-        heading = rows[0] if rows else []
+        text = path.read_text(encoding="utf-8-sig")
+        rows = csv.reader(io.StringIO(text, newline=""))
+        heading = next(rows, [])
         names = tuple(heading[2:])
-        if heading[:2] != COLUMNS or not names or len(set(names)) < len(names):
+        if heading[:2] != COLUMNS or not names or len(set(names)) < len(names) or not all(names):
             raise ValueError("its first line does not name the columns")
-        return Marks(names, [_mark_of(row, len(names)) for row in rows[1:] if row])
+        return Marks(names, [_mark_of(row, len(names), rows.line_num) for row in rows if row])
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} holds no marks: {error}; give lines of {','.join(COLUMNS)} and a mark for "
@@ -65,16 +67,16 @@ def read_marks(path: Path) -> Marks:
         ) from None
 
 
-def _mark_of(row: list[str], faults: int) -> Mark:
+def _mark_of(row: list[str], faults: int, line: int) -> Mark:
     try:
         judge, seed, *marks = row
         given = Mark(judge, int(seed), tuple(map(float, marks)))
     except ValueError:
         given = None
     if given is None or len(given.faults) != faults:
-        raise ValueError(f"{','.join(row)!r} is not a judge, a seed and {faults} of marks")
+        raise ValueError(f"line {line} is not a judge, a seed and marks, one a fault, {faults}")
     if not all(0 <= mark <= WORST for mark in given.faults):
-        raise ValueError(f"a mark is not 0 to {WORST:g} in {','.join(row)!r}")
+        raise ValueError(f"line {line} has a mark that is not 0 to {WORST:g}")
     return given
 
 
@@ -96,8 +98,10 @@ def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
         of_judge[mark.judge].append(mark.faults)
     usual = {judge: np.mean(given, axis=0) for judge, given in of_judge.items()}
     z_global = torch.from_numpy(np.stack([Style(mark.seed).z_global(dim) for mark in marks]))
-    w = Truncation(model.generator, model.recipe.render.truncation).latents(z_global)[1][:, 0]
-    latents = z_global if key == "layout_floors" else w
+    latents = z_global
+    if key != "layout_floors":
+        truncation = Truncation(model.generator, model.recipe.render.truncation)
+        latents = truncation.latents(z_global)[1][:, 0]
     better = np.stack([usual[mark.judge] - mark.faults for mark in marks])
     return Seen(latents, torch.from_numpy(better).float())
 
