@@ -67,7 +67,8 @@ def field_options(command: Command) -> Command:
                 default=None,
                 metavar="SHARE",
                 help="How much the seed's style changes along the picture, from 0, not at all, to "
-                "1, to any other.  [default: the model's own]",
+                "1, to any other; light and colours no more than the model's own do.  [default: "
+                "the model's own]",
             ),
             option(
                 "--style",

@@ -241,7 +241,7 @@ class ModelPainter:
         fields: Sequence[SeededLatents],
         windows: Sequence[Window],
     ) -> tuple[Tensor, Tensor]:
-        """z_g [N,D] and w [N,styles,D] in each window's middle; along it they drift a little."""
+        """z_g [N,D] and w [N,styles,D] in each window's middle; on the plane they drift."""
         law = StyleLaw.of(self.model.recipe)
         styles: list[AnyStyle] = []
         shares = np.zeros((len(windows), 3 * len(windows)), np.float32)

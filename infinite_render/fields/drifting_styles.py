@@ -10,8 +10,7 @@ nothing but style tells two places apart, and where two styles met they did so i
 there the seed's own holds alone, nearer to the mean, for what rare styles painted there was no
 ground.
 
-Spaces: cells of the plane, as in `fields.styles`. In training a patch is small beside the spacing:
-there one style holds, as it always did.
+Spaces: cells of the plane, as in `fields.styles`. In training nothing drifts: one style a patch.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from infinite_render.nn.floors import Floors
 from infinite_render.nn.generator import build_generator
 
 RIDGE = 0.125  # of a latent's variance
-SAME = 1e-6  # of the variance of what reads together, that tells two measures apart
+SAME = 1e-6  # of the most variance of measures together: with less, two of them tell the same
 
 
 class Seen(NamedTuple):
