@@ -25,7 +25,7 @@ MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
 MOST_CELLS = 2**20  # of the coordinate grid, and of a training patch
 MOST_BLOCK_PX = 2**14  # structure for a whole block is held at once
 FINE_CELLS = 192  # from one value of fine styles to the next, where a model says nothing else
-FLOORS = "floors", "coarse_floors", "layout_floors"  # keys here, and parts of the generator
+FLOORS = "floors", "coarse_floors", "layout_floors", "drift_floors"  # parts of the generator, too
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class GeneratorConfig:
     floors: tuple[str, ...] = ()  # what truncated styles are kept up to a least of, by name
     coarse_floors: tuple[str, ...] = ()  # and truncated coarse styles, then
     layout_floors: tuple[str, ...] = ()  # and truncated layouts, the structure's z_g
+    drift_floors: tuple[str, ...] = ()  # and what drifts of truncated z_l
 
     def __post_init__(self) -> None:
         sizes = (self.global_dim, self.local_dim, self.structure_dim, *self.texture_dims)
@@ -87,11 +88,11 @@ class GeneratorConfig:
                 "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
             )
         for key in FLOORS:
-            names = getattr(self, key)
-            if len(names) > self.global_dim or len(names) != len(set(names)):
+            names, (dim_name, dim) = getattr(self, key), self.floored_size(key)
+            if len(names) > dim or len(names) != len(set(names)):
                 raise RecipeError(
                     f"{key} = {list(names)} must name each floor once, and no more of them than "
-                    f"global_dim, here {self.global_dim}"
+                    f"{dim_name}, here {dim}"
                 )
         if not 0 < self.cut < math.inf:
             raise RecipeError(f"cut = {self.cut} must be over 0 and finite")
@@ -100,6 +101,13 @@ class GeneratorConfig:
                 f"drift must be 0 to below 1 and drift_cells 1 or more, got {self.drift} and "
                 f"{self.drift_cells}"
             )
+        if self.drift_floors and self.drift == 0:
+            raise RecipeError("drift_floors are of what drifts, and drift = 0; leave them out")
+
+    def floored_size(self, key: str) -> tuple[str, int]:
+        """Which size here the latents have that floors of a key are of: its name and value."""
+        name = "local_dim" if key == "drift_floors" else "global_dim"
+        return name, getattr(self, name)
 
     @property
     def blocks(self) -> int:

@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 import torch
 from landscapes import toy_recipe
-from small_models import SMALL, random_model
+from small_models import SMALL, random_model, truncated
 
 from infinite_render.config import GeneratorConfig
 from infinite_render.errors import RecipeError
+from infinite_render.evaluation.painters import ModelPainter, view_of
 from infinite_render.fields.latents import SeededLatents
-from infinite_render.fields.local import LocalLaw, band_weights, local_latents
+from infinite_render.fields.local import LocalLaw, band_weights, drift_in, local_latents
 from infinite_render.fields.wrapped import WrappedLatents
 from infinite_render.geometry import Window
+from infinite_render.models import Model
+from infinite_render.nn.floors import Floor, Floors
 from infinite_render.rendering.scene import Scene
 from infinite_render.training.draws import Draws
+from infinite_render.training.painting import Scene as PatchScene
 from infinite_render.training.painting import draw_scene
 
 LAW = LocalLaw(drift=0.6, drift_cells=7)
@@ -127,3 +131,83 @@ def test_in_training_a_patch_has_one_drift_a_channel() -> None:
 def test_an_impossible_drift_is_refused(given: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="drift"):
         GeneratorConfig(**given)  # type: ignore[arg-type]
+
+
+FLOORED = replace(
+    LAW,
+    psi=0.7,
+    floors=(Floor((0.0, 1.0, -1.0), (0.0, 0.5, -0.5), 1.5), Floor((1.0, 0.0, 0.0), (1, 0, 0), 0.0)),
+)
+
+
+@pytest.mark.parametrize("wrap", [None, 23])
+def test_the_drift_is_kept_up_to_its_floors_and_no_farther(wrap: int | None) -> None:
+    law = replace(FLOORED, wrap_cells=wrap)
+    nodes = Window(-70, FAR * 7, 140, 1400)._replace(height=20, width=200)
+    drawn = drift_in(5, nodes, 3, replace(law, floors=()))
+    kept = drift_in(5, nodes, 3, law)
+    at_nodes = np.s_[:, ::7, ::7] if wrap is None else np.s_[:, ::7, :0]
+    before, after = drawn[at_nodes], kept[at_nodes]
+    read, now = (x[1] - x[2] for x in (before, after))
+    np.testing.assert_allclose(now, np.maximum(read, 1.5), atol=1e-5)
+    np.testing.assert_allclose(after[0], np.maximum(before[0], 0), atol=1e-6)
+    np.testing.assert_allclose(after[1] + after[2], before[1] + before[2], atol=1e-5)
+    part = nodes._replace(y=nodes.y + 3, x=nodes.x + 11, height=9, width=40)
+    np.testing.assert_array_equal(drift_in(5, part, 3, law), kept[:, *part.within(nodes)])
+
+
+def test_latents_that_are_not_truncated_have_no_floors() -> None:
+    floors = Floors.of(torch.eye(4)[:1], torch.eye(4)[:1], torch.tensor([9.0]))
+    assert LocalLaw.of(SMALL, 1.0, floors) == LocalLaw.of(SMALL)
+    assert LocalLaw.of(SMALL, 0.7, floors).floors == floors.each() != ()
+
+
+def model_with_floor(least: float, psi: float = 0.7) -> Model:
+    model = truncated(random_model(replace(SMALL, drift_floors=("smears",))), psi)
+    floors = model.generator.drift_floors
+    assert floors is not None
+    floors.reads[0, 1] = floors.moves[0, 1] = 1.0
+    floors.least[0] = least
+    return model
+
+
+def test_pictures_and_patches_of_evaluation_have_the_drift_that_floors_leave() -> None:
+    def painted(model: Model) -> list[bytes]:
+        scene = Scene(model, seed=3)
+        patch = ModelPainter(model, view_of(model), "float32").patches([(3, 2, 4)])
+        return [scene.render(0, 0, 40, 40).tobytes(), *(each.tobytes() for each in patch)]
+
+    plain, low, high = (
+        painted(model)
+        for model in (truncated(random_model(SMALL)), model_with_floor(-99), model_with_floor(2))
+    )
+    assert plain == low
+    assert [a == b for a, b in zip(low, high, strict=True)] == [False] * len(low)
+    whole = truncated(model_with_floor(2), 1.0)
+    assert painted(whole) == painted(random_model(SMALL))
+
+
+def test_in_training_truncated_patches_have_the_drift_that_floors_leave() -> None:
+    toy = replace(toy_recipe(), batch=64, truncated=0.5, truncation=0.7)
+    recipe = replace(toy, generator=replace(toy.generator, drift=0.6))
+    dim = recipe.generator.local_dim
+    floors = Floors.of(torch.eye(dim)[:1], torch.eye(dim)[:1], torch.tensor([3.0]))
+
+    def drawn(given: Floors | None) -> PatchScene:
+        numbers = Draws(0, 0, 0, rows=range(64), batch=64)
+        return draw_scene(recipe, numbers, paired=True, drift_floors=given)
+
+    scene, floored = drawn(None), drawn(floors)
+    moved = (floored.z_local - scene.z_local)[:, 0]
+    narrow = scene.psi[:, 0] < 1
+    assert 0 < narrow.sum() < 64
+    assert not moved[~narrow].any()
+    assert (moved[narrow] > 0).all()
+    assert floored.z_local[:, 1:].equal(scene.z_local[:, 1:])
+
+
+def test_floors_of_a_drift_that_a_generator_lacks_are_refused() -> None:
+    with pytest.raises(RecipeError, match="drift_floors are of what drifts, and drift = 0"):
+        GeneratorConfig(drift_floors=("smears",))
+    with pytest.raises(RecipeError, match="no more of them than local_dim, here 2"):
+        GeneratorConfig(local_dim=2, drift=0.3, drift_floors=("a", "b", "c"))

@@ -121,7 +121,7 @@ def test_a_model_gets_floors_against_streaks_from_its_own_frames(tmp_path: Path)
         with_levels(loaded, seen)
     with pytest.raises(ModelError, match="not truncated"):
         next(look_at_levels(random_model(SMALL), 12, 5, torch.float32))
-    other = with_more_floors(model, ["mud"], seen, 0.5, key="layout_floors")
+    other = with_more_floors(model, ["mud"], seen, [0.5], key="layout_floors")
     with pytest.raises(ModelError, match="layout_floors of mud, which that against level streaks"):
         next(look_at_levels(other, 12, 5, torch.float32))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from small_models import SMALL, random_model, truncated
 from torch import Tensor
 
-from infinite_render.errors import DataError, ModelError
+from infinite_render.errors import DataError, ModelError, UsageError
+from infinite_render.fields.local import LocalLaw, drift_in
 from infinite_render.fields.styles import OneStyle, Style
+from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.truncation import Truncation
+from infinite_render.noise import Array
 from infinite_render.rendering.scene import Scene
 from infinite_render.training.marks import Mark, Marks, read_marks, seen_by_marks, with_marks
 
@@ -100,7 +104,7 @@ def test_styles_that_were_marked_down_are_kept_from() -> None:
     model, seeds = truncated(random_model(SMALL)), range(300)
     w = styles_of(model, seeds)
     marks = marked(model, "tone", seeds, 2)
-    liked = with_marks(model, marks, 0.8)
+    liked = with_marks(model, marks, [0.8])
     assert liked.recipe.generator.floors == ("tone",)
     floors = liked.generator.floors
     assert floors is not None
@@ -109,15 +113,15 @@ def test_styles_that_were_marked_down_are_kept_from() -> None:
     disliked = torch.tensor([mark.faults[0] > 0 for mark in marks.given])
     assert styles_of(liked, seeds)[disliked, 2].mean() < w[disliked, 2].mean() - 0.3 * w[:, 2].std()
     with pytest.raises(ModelError, match="floors of tone already"):
-        with_marks(liked, marks, 0.8)
+        with_marks(liked, marks, [0.8])
     with pytest.raises(ModelError, match="not truncated"):
-        with_marks(random_model(SMALL), marks, 0.8)
+        with_marks(random_model(SMALL), marks, [0.8])
 
 
 def test_further_marks_leave_the_first_floor_where_it_is() -> None:
     model, seeds = truncated(random_model(SMALL)), range(300)
-    one = with_marks(model, marked(model, "tone", seeds, 2), 0.8)
-    two = with_marks(one, marked(one, "form", seeds, 5), 0.6)
+    one = with_marks(model, marked(model, "tone", seeds, 2), [0.8])
+    two = with_marks(one, marked(one, "form", seeds, 5), [0.6])
     assert two.recipe.generator.floors == ("tone", "form")
     assert one.generator.floors is not None
     assert two.generator.floors is not None
@@ -131,7 +135,7 @@ def test_marks_of_forms_move_coarse_styles_alone() -> None:
     model, seeds = truncated(random_model(SMALL)), range(300)
     tone, form = given(model, seeds, 2), given(model, seeds, 5)
     both = [Mark("ann", a.seed, a.faults + b.faults) for a, b in zip(tone, form, strict=True)]
-    liked = with_marks(model, Marks(("tone", "form"), both), 0.8, "coarse_floors")
+    liked = with_marks(model, Marks(("tone", "form"), both), [0.8], "coarse_floors")
     assert liked.recipe.generator.floors == ()
     assert liked.recipe.generator.coarse_floors == ("tone", "form")
     before, after = styles_of(model, seeds), styles_of(liked, seeds)
@@ -147,11 +151,11 @@ def test_marks_of_what_stands_where_move_layouts_alone() -> None:
     marks = [
         Mark("ann", seed, (2.0 * bool(z[3] > 0),)) for seed, z in zip(seeds, z_global, strict=True)
     ]
-    once = with_marks(model, Marks(("mud",), marks), 0.5, "layout_floors")
+    once = with_marks(model, Marks(("mud",), marks), [0.5], "layout_floors")
     other = [mark._replace(faults=(mark.seed % 3,)) for mark in marks]
-    liked = with_marks(once, Marks(("haze",), other), 0.5, "layout_floors")
+    liked = with_marks(once, Marks(("haze",), other), [0.5], "layout_floors")
     with pytest.raises(ModelError, match="differ too little in 8 channels"):
-        with_marks(once, Marks(("haze",), marks[::-1]), 0.5, "layout_floors")
+        with_marks(once, Marks(("haze",), marks[::-1]), [0.5], "layout_floors")
     assert liked.recipe.generator.layout_floors == ("mud", "haze")
     (layouts, w), (moved, same) = (
         Truncation(each.generator, 0.7).latents(z_global) for each in (model, once)
@@ -160,3 +164,43 @@ def test_marks_of_what_stands_where_move_layouts_alone() -> None:
     disliked = z_global[:, 3] > 0.5
     assert (moved - layouts)[disliked, 3].mean() < -0.3
     assert (moved - layouts)[z_global[:, 3] < -1].abs().max() < 0.05
+
+
+def test_marks_of_what_drifts_move_it_alone_and_each_fault_by_its_share() -> None:
+    config, seeds = replace(SMALL, drift_cells=48), range(300)
+    model = truncated(random_model(config))
+    picture = Window(0, 0, config.span_cells, 512 // config.stride)
+
+    def drifts(law: LocalLaw) -> Array:
+        return np.stack(
+            [drift_in(s, picture, config.local_dim, law).mean(axis=(1, 2)) for s in seeds]
+        )
+
+    before = drifts(LocalLaw.of(config))
+    marks = [
+        Mark("ann", seed, (2.0 * bool(one[1] > 0), 2.0 * bool(one[2] > 0)))
+        for seed, one in zip(seeds, before, strict=True)
+    ]
+    liked = with_marks(model, Marks(("smears", "bare"), marks), [0.7, 0.2], "drift_floors")
+    assert liked.recipe.generator.drift_floors == ("smears", "bare")
+    floors = liked.generator.drift_floors
+    assert floors is not None
+    below = (torch.from_numpy(before) @ floors.reads.T < floors.least).float().mean(dim=0)
+    torch.testing.assert_close(below, torch.tensor([0.7, 0.2]), atol=0.01, rtol=0)
+    after = drifts(LocalLaw.of(liked.recipe.generator, 0.7, floors))
+    moved = after - before
+    smeared, clear = before[:, 1] > 0.3, before[:, 1] < -0.8
+    assert moved[smeared, 1].mean() < 2 * moved[clear, 1].mean() < 0  # of a clear one's far nodes
+    assert moved[smeared, 1].mean() < -0.5
+    assert abs(moved[:, 3]).mean() < 0.15
+    z_global = torch.from_numpy(np.stack([Style(seed).z_global(8) for seed in range(3)]))
+    before_all, after_all = (
+        Truncation(each.generator, 0.7).latents(z_global) for each in (model, liked)
+    )
+    assert all(one.equal(other) for one, other in zip(before_all, after_all, strict=True))
+    for few in ([0.7, 0.2, 0.1], []):
+        with pytest.raises(UsageError, match=f"{len(few)} shares are given for 2 measures"):
+            with_marks(model, Marks(("smears", "bare"), marks), few, "drift_floors")
+    few_seeds = Marks(("smears",), [Mark("ann", seed, (0,)) for seed in range(4)])
+    with pytest.raises(DataError, match="4 seeds are too few for latents of 4 channels; mark 5"):
+        with_marks(model, few_seeds, [0.5], "drift_floors")

@@ -40,7 +40,7 @@ def measured(w: Tensor) -> Tensor:
 
 def test_floors_read_what_was_measured_and_move_one_measure_alone() -> None:
     w = styles()
-    found = fitted(Seen(w, measured(w)), 0.3)
+    found = fitted(Seen(w, measured(w)), [0.3])
     read = w @ found.reads.T
     torch.testing.assert_close(read.std(dim=0), torch.ones(2), atol=1e-4, rtol=0)
     for k in range(2):
@@ -53,7 +53,7 @@ def test_floors_read_what_was_measured_and_move_one_measure_alone() -> None:
 
 def test_styles_are_kept_up_to_their_floors_and_others_stay() -> None:
     w = styles()
-    found = fitted(Seen(w, measured(w)), 0.3)
+    found = fitted(Seen(w, measured(w)), [0.3])
     before, after = (x @ found.reads.T - found.least for x in (w, found(w)))
     assert (after > -1e-4).all()
     for k in range(2):
@@ -70,9 +70,9 @@ def test_styles_are_kept_up_to_their_floors_and_others_stay() -> None:
 
 def test_further_floors_leave_the_readings_of_the_first_where_they_are() -> None:
     w = styles()
-    first = fitted(Seen(w, measured(w)), 0.3)
+    first = fitted(Seen(w, measured(w)), [0.3])
     third = w[:, 3:4] + w[:, 4:5] - w[:, 1:2]
-    both = fitted(Seen(w, third), 0.7, [first])
+    both = fitted(Seen(w, third), [0.7], [first])
     assert both.reads[:2].equal(first.reads)
     assert both.least[:2].equal(first.least)
     torch.testing.assert_close(both.reads @ both.moves.T, torch.eye(3), atol=1e-5, rtol=0)
@@ -110,9 +110,9 @@ def test_coarse_styles_get_floors_on_top_of_those_of_all() -> None:
     model, w = truncated(random_model(SMALL)), styles(60)[:, :1].expand(-1, 8).clone()
     w += torch.randn(60, 8, generator=torch.Generator().manual_seed(5))
     light, form, edge = w[:, :1], w[:, 2:3] + w[:, 3:4], w[:, 5:6]
-    one = with_more_floors(model, ["light"], Seen(w, light), 0.8)
-    two = with_more_floors(one, ["form"], Seen(w, form), 0.8, key="coarse_floors")
-    three = with_more_floors(two, ["edge"], Seen(w, edge), 0.8, key="coarse_floors")
+    one = with_more_floors(model, ["light"], Seen(w, light), [0.8])
+    two = with_more_floors(one, ["form"], Seen(w, form), [0.8], key="coarse_floors")
+    three = with_more_floors(two, ["edge"], Seen(w, edge), [0.8], key="coarse_floors")
     assert three.recipe.generator.floors == ("light",)
     assert three.recipe.generator.coarse_floors == ("form", "edge")
     first, floors, of_coarse = (
@@ -135,9 +135,9 @@ def test_coarse_styles_get_floors_on_top_of_those_of_all() -> None:
     told = dict(describe_model(three)[1])
     assert told["floors of coarse styles"].startswith("form, edge: ")
     with pytest.raises(ModelError, match="coarse styles, which those of all come before"):
-        with_more_floors(two, ["tone"], Seen(w, form), 0.8)
+        with_more_floors(two, ["tone"], Seen(w, form), [0.8])
     with pytest.raises(ModelError, match="coarse_floors of form already"):
-        with_more_floors(two, ["form"], Seen(w, form), 0.8, key="coarse_floors")
+        with_more_floors(two, ["form"], Seen(w, form), [0.8], key="coarse_floors")
 
 
 def test_the_ground_is_told_by_its_light_and_detail() -> None:
@@ -197,9 +197,9 @@ def test_of_measures_all_alike_no_floor_is_made() -> None:
     model = truncated(random_model(SMALL))
     alike = Seen(styles(50)[:, :1].expand(-1, 8), torch.ones(50, 1))
     with pytest.raises(ModelError, match="the same in all 50 pictures"):
-        with_more_floors(model, ["level"], alike, 0.5)
+        with_more_floors(model, ["level"], alike, [0.5])
     with pytest.raises(UsageError, match="share = 80 of all latents must be"):
-        with_more_floors(model, ["level"], alike, 80)
+        with_more_floors(model, ["level"], alike, [80])
 
 
 @pytest.mark.parametrize("names", [tuple("abcdefghi"), ("light", "light")])

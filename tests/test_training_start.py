@@ -75,13 +75,15 @@ def test_larger_patches_of_the_same_band_go_on_from_smaller_ones(
         ("floors", ("light",), "floors", ()),
         ("coarse_floors", ("slabs",), "coarse floors", ()),
         ("layout_floors", ("unlevel",), "layout floors", ()),
+        ("drift_floors", ("smears",), "drift floors", ()),
     ],
 )
 def test_a_recipe_without_lakes_or_floors_leaves_them_out(
     key: str, value: object, what: str, without: object, photographs: Path, tmp_path: Path
 ) -> None:
-    plain = toy_recipe(images=64)
-    generator = dataclasses.replace(plain.generator, **{key: value})  # type: ignore[arg-type]
+    dry = dataclasses.replace(toy_recipe().generator, drift=0.3)
+    plain = toy_recipe(images=64, generator=dry)
+    generator = dataclasses.replace(dry, **{key: value})  # type: ignore[arg-type]
     run(photographs, toy_recipe(images=32, generator=generator), tmp_path / "with")
     model = str(tmp_path / "with" / "model")
     told = [str(event) for event in run(photographs, plain, tmp_path / "plain", start=model)]

@@ -198,7 +198,7 @@ class ModelPainter:
         truncation = Truncation(self.model.generator.to(self.device), self.psi)
         fields = [SeededLatents(seed) for seed, _ in wanted]
         windows = [window for _, window in wanted]
-        law = LocalLaw.of(config, self.psi)
+        law = LocalLaw.of(config, self.psi, self.model.generator.drift_floors)
         m = config.structure_margin_cells
         wider = [Window(w.y - m, w.x - m, w.height + 2 * m, w.width + 2 * m) for w in windows]
         z_local = self._stack(

@@ -15,15 +15,20 @@ Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, and no
 from it. Whether land is wet or dry changes along the canvas alone; bays, points and islands come of
 smaller scales where water is near, flatter than they are wide, for it is seen from the side.
 
+Where a model's floors (`nn.floors`) are of the drift, truncated `b` is kept up to them at its
+nodes: of 32 channels a few together let far land dissolve into level streaks wherever they drift
+that way.
+
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -32,6 +37,9 @@ from infinite_render.fields.drift import add_drift, nodes_of, times
 from infinite_render.fields.styles import Values, smooth
 from infinite_render.geometry import Span, Window
 from infinite_render.noise import Array, Stream, normal
+
+if TYPE_CHECKING:
+    from infinite_render.nn.floors import Floor, Floors
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class LocalLaw:
     band_cells   rows 0 .. band_cells - 1 are those that training showed; None: all rows
     wrap_cells   on a cylinder its circumference: the drift, too, closes there
     lakes        whether the last channel is that of lakes
+    floors       of the drift, in its deviations; at psi = 1 there are none
     """
 
     psi: float = 1.0
@@ -52,16 +61,18 @@ class LocalLaw:
     band_cells: int | None = None
     wrap_cells: int | None = None
     lakes: bool = False
+    floors: tuple[Floor, ...] = ()
 
     @classmethod
-    def of(cls, config: GeneratorConfig, psi: float = 1.0) -> Self:
-        """The law a generator was trained on, truncated to `psi`."""
+    def of(cls, config: GeneratorConfig, psi: float = 1.0, floors: Floors | None = None) -> Self:
+        """The law a generator was trained on, truncated to `psi`, and up to its drift's floors."""
         return cls(
             psi,
             config.drift,
             config.drift_cells,
             config.span_cells,
             lakes=config.shore is not None,
+            floors=() if floors is None or psi == 1 else floors.each(),
         )
 
     def wrapped(self, period_cells: int) -> Self:
@@ -87,13 +98,42 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
     z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
     z_local *= np.float32(math.sqrt(1 - law.drift * law.drift))
     if law.drift > 0:
-        nodes = partial(nodes_of, seed, Stream.DRIFT, slice(0, dim), times(law.drift))
-        scale = law.drift_cells, law.drift_cells
-        add_drift(z_local, nodes, window_cell, scale, law.wrap_cells)
+        _add_drift(z_local, seed, window_cell, law, law.drift)
     z_local *= np.float32(law.psi * law.psi)
     if law.psi != 1 and law.band_cells is not None:
         z_local *= band_weights(window_cell.y_span, law.psi, law.band_cells)[:, None]
     return z_local
+
+
+def drift_in(seed: int, window_cell: Window, dim: int, law: LocalLaw) -> Array:
+    """What drifts of z_l, of deviation 1 where no floor moves it, float32 [dim,h,w]."""
+    drift = np.zeros((dim, *window_cell[2:]), np.float32)
+    _add_drift(drift, seed, window_cell, law, 1.0)
+    return drift
+
+
+def _add_drift(values: Array, seed: int, window_cell: Window, law: LocalLaw, weight: float) -> None:
+    def shaped(drawn: Array) -> Array:
+        raised = floored(drawn.astype(np.float64), law.floors)
+        return raised.astype(np.float32) * np.float32(weight)
+
+    nodes = partial(nodes_of, seed, Stream.DRIFT, slice(0, len(values)), shaped)
+    scale = law.drift_cells, law.drift_cells
+    add_drift(values, nodes, window_cell, scale, law.wrap_cells)
+
+
+def floored(drift: Values, floors: Sequence[Floor]) -> Values:
+    """Drift [L,...], of deviation 1, that reads below no floor: moved up as far as it was short.
+
+    Only operations that every machine rounds alike.
+    """
+    moved = drift + 0.0
+    for reads, moves, least in floors:
+        read = sum(of * channel for of, channel in zip(reads, drift, strict=True))
+        short = (least - read).clip(0)
+        for channel, move in zip(moved, moves, strict=True):
+            channel += move * short
+    return moved
 
 
 def band_weights(rows: Span, psi: float, band_cells: int) -> Array:

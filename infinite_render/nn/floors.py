@@ -1,22 +1,30 @@
 """Floors: measures of a picture that are linear in its latents, kept above what each may be least.
 
-    w or z_g -> latent . reads -> how far below its floor -> latent + as much of moves
+    w, z_g or drift -> latent . reads -> how far below its floor -> latent + as much of moves
 
 A style's light, age or contrast is nearly linear in w (Shen et al. 2020, InterFaceGAN); some of
-what a layout asks for is so in z_g. A latent that reads too low is moved along what goes with that
-measure in latents at large, and with no other measure, until it reads about its floor; one well
-above stays where it is.
+what a layout asks for is so in z_g or in what drifts of z_l. A latent that reads too low is moved
+along what goes with that measure in latents at large, and with no other measure, until it reads
+about its floor; one well above stays where it is.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 SHARPNESS = 4.0  # of a floor, to a unit of the measure
+
+
+class Floor(NamedTuple):
+    """One of them, as plain values; what they are is said in `Floors`."""
+
+    reads: tuple[float, ...]
+    moves: tuple[float, ...]
+    least: float
 
 
 class Floors(nn.Module):
@@ -43,6 +51,11 @@ class Floors(nn.Module):
     def since(self, first: int) -> Self:
         """Those from number `first` on."""
         return self.of(self.reads[first:], self.moves[first:], self.least[first:])
+
+    def each(self) -> tuple[Floor, ...]:
+        """All of them, one by one."""
+        rows = zip(self.reads.tolist(), self.moves.tolist(), self.least.tolist(), strict=True)
+        return tuple(Floor(tuple(reads), tuple(moves), least) for reads, moves, least in rows)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents [...,D], none of them below a floor; summed in float64."""

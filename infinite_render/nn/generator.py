@@ -24,7 +24,8 @@ class Generator(nn.Module):
     """Structure and texture synthesizers; parts are built outside and handed in.
 
     Floors are no part of the network: `nn.truncation` keeps styles up to `floors`, coarse ones then
-    up to `coarse_floors`, and layouts, the structure's z_g, up to `layout_floors`.
+    up to `coarse_floors`, and layouts, the structure's z_g, up to `layout_floors`; what drifts of
+    z_l is drawn up to `drift_floors` (`fields.local`).
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Generator(nn.Module):
         floors: Floors | None = None,
         coarse_floors: Floors | None = None,
         layout_floors: Floors | None = None,
+        drift_floors: Floors | None = None,
     ) -> None:
         super().__init__()
         self.structure = structure
@@ -41,6 +43,7 @@ class Generator(nn.Module):
         self.floors = floors
         self.coarse_floors = coarse_floors
         self.layout_floors = layout_floors
+        self.drift_floors = drift_floors
 
     @property
     def styles(self) -> int:
@@ -141,7 +144,7 @@ def build_generator(config: GeneratorConfig) -> Generator:
         padding=config.padding,
     )
     floors = {
-        key: Floors(len(names), config.global_dim)
+        key: Floors(len(names), config.floored_size(key)[1])
         for key in FLOORS
         if (names := getattr(config, key))
     }

@@ -262,7 +262,7 @@ class Scene:
         """z_s over a window of cells, for a window of base px."""
         config = plan.generator
         latent_window = plan.latent_window(window_cell)
-        law = LocalLaw.of(config, self.truncation)
+        law = LocalLaw.of(config, self.truncation, self.model.generator.drift_floors)
         drawn = self.latents.z_local(latent_window, config.latent_dim, law)
         z_local = torch.from_numpy(drawn)[None].to(self.device)
         wrap = self.wrap_cells

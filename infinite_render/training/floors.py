@@ -78,37 +78,50 @@ def with_more_floors(
     model: Model,
     names: Sequence[str],
     seen: Seen,
-    share: float,
+    shares: Sequence[float],
     ridge: float = RIDGE,
     key: str = "floors",
 ) -> Model:
-    """The model with floors of more measures, below which a share of its latents were seen to read.
+    """The model with floors of more measures, below which shares of its latents were seen to read.
 
-    `key` is one of `config.FLOORS`, and the latents seen are styles, or layouts for theirs. Coarse
-    floors come on top of those of all styles, which stay as they are.
-    Raises ModelError as `check_new` and `fitted` do, UsageError for a share outside of 0 .. 1.
+    `shares` are one for all or one a measure; `key` is one of `config.FLOORS`, and the latents seen
+    are those that its floors are of. Coarse floors come on top of those of all styles, which stay
+    as they are.
+    Raises ModelError as `check_new` and `fitted` do, UsageError for shares outside of 0 .. 1, or of
+    another number.
     """
-    if not 0 < share < 1:
-        raise UsageError(f"share = {share:g} of all latents must be over 0 and below 1")
+    if len(shares) not in (1, len(names)):
+        raise UsageError(
+            f"{len(shares)} shares are given for {len(names)} measures; give one for all, or one "
+            "for each"
+        )
+    for share in shares:
+        if not 0 < share < 1:
+            raise UsageError(f"share = {share:g} of all latents must be over 0 and below 1")
     check_new(model, key, names)
     of_all, own = model.generator.floors, getattr(model.generator, key)
     under = of_all if key == "coarse_floors" else None
     before = [floors for floors in (under, own) if floors is not None]
-    found = fitted(seen, share, before, ridge).since(0 if under is None else len(under.least))
+    found = fitted(seen, shares, before, ridge).since(0 if under is None else len(under.least))
     all_names = (*getattr(model.recipe.generator, key), *names)
     return with_floors(model, key, all_names, found)
 
 
-def fitted(seen: Seen, share: float, before: Sequence[Floors] = (), ridge: float = RIDGE) -> Floors:
+def fitted(
+    seen: Seen, shares: Sequence[float], before: Sequence[Floors] = (), ridge: float = RIDGE
+) -> Floors:
     """Floors, those `before` first, by ridge regression; new ones read in deviations.
 
-    What raises a measure is what goes with it in the latents seen, and with no other measure.
+    `shares` as for `with_more_floors`. What raises a measure is what goes with it in the latents
+    seen, and with no other measure.
     Raises ModelError for measures that tell the same, and as `regressed` does.
     """
     latents = seen.latents.double()
     reads, covariance = regressed(seen, ridge)
     reads = reads / (latents @ reads).std(dim=0)
-    least = (latents @ reads).quantile(share, dim=0)
+    each = [*shares] * reads.shape[1] if len(shares) == 1 else shares
+    read = zip((latents @ reads).T, each, strict=True)
+    least = torch.stack([values.quantile(share) for values, share in read])
     reads = torch.cat([*(floors.reads.double().T for floors in before), reads], dim=1)
     least = torch.cat([*(floors.least.double() for floors in before), least])
     along = covariance @ reads

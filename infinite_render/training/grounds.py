@@ -43,4 +43,4 @@ def look_at_grounds(model: Model, frames: int, seed: int, dtype: torch.dtype) ->
 
 def with_grounds(model: Model, seen: Seen) -> Model:
     """The model with floors of light and detail; errors as of `with_more_floors`."""
-    return with_more_floors(model, NAMES, seen, SHARE)
+    return with_more_floors(model, NAMES, seen, [SHARE])

@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from infinite_render.fields.local import LAKES_DRY
 from infinite_render.models import Model
 from infinite_render.nn import coordinates
+from infinite_render.nn.floors import Floors
 from infinite_render.nn.generator import Generator
 from infinite_render.pixels import Pixels, to_uint8
 from infinite_render.training.draws import GENERATOR, Draws
@@ -58,7 +59,9 @@ def frames_recipe(model: Model, seed: int) -> TrainRecipe:
     )
 
 
-def draw_inside(recipe: TrainRecipe, images: int, batch: int) -> Scene:
+def draw_inside(
+    recipe: TrainRecipe, images: int, batch: int, drift_floors: Floors | None = None
+) -> Scene:
     """The whole frames drawn after `images`, none of them outside the band, and no water in them.
 
     Coordinates are those of whole rows, as on every canvas; z_l keeps the jitter of the draw.
@@ -66,7 +69,7 @@ def draw_inside(recipe: TrainRecipe, images: int, batch: int) -> Scene:
     config = recipe.generator
     recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, outside=0.0))
     draws = Draws(recipe.seed, images, GENERATOR, rows=range(batch), batch=batch)
-    scene = draw_scene(recipe, draws, paired=False)
+    scene = draw_scene(recipe, draws, paired=False, drift_floors=drift_floors)
     rows = torch.arange(scene.c.shape[2]) - config.structure_margin_cells
     tanh_v = coordinates.vertical(rows.double(), cut=config.cut, span_cells=config.span_cells)
     scene.c[:, 0] = tanh_v[:, None].float()
@@ -74,10 +77,12 @@ def draw_inside(recipe: TrainRecipe, images: int, batch: int) -> Scene:
     return scene
 
 
-def scene_of(recipe: TrainRecipe, images: int, rows: Sequence[int]) -> Scene:
+def scene_of(
+    recipe: TrainRecipe, images: int, rows: Sequence[int], drift_floors: Floors | None = None
+) -> Scene:
     """Rows of the batch drawn after `images` frames, which is drawn whole for any of them."""
     draws = Draws(recipe.seed, images, GENERATOR, rows=rows, batch=BATCH)
-    return draw_scene(recipe, draws, paired=False)
+    return draw_scene(recipe, draws, paired=False, drift_floors=drift_floors)
 
 
 def joined(scenes: Sequence[Scene]) -> Scene:
@@ -94,7 +99,7 @@ def joined(scenes: Sequence[Scene]) -> Scene:
 
 def painted_frames(model: Model, recipe: TrainRecipe, images: int) -> list[Frame]:
     """A batch of the model's frames, mended where they are truncated and inside the band."""
-    scene = scene_of(recipe, images, range(BATCH))
+    scene = scene_of(recipe, images, range(BATCH), model.generator.drift_floors)
     with torch.inference_mode():
         rgb = paint(model.generator, scene, torch.float32, torch.channels_last).rgb
     inside = (scene.position + 1).abs() <= 0.6 * recipe.label_per_row  # whole frames begin at -1
@@ -142,7 +147,8 @@ def teach(
 
     def loss_of(_step: int) -> Tensor:
         chosen = [g[i] for g in groups if g for i in draw.integers(0, len(g), BATCH // 2)]
-        scene = joined([scene_of(recipe, f.images, [f.row]) for f in chosen])
+        floors = generator.drift_floors
+        scene = joined([scene_of(recipe, f.images, [f.row], floors) for f in chosen])
         target = torch.from_numpy(np.stack([f.rgb for f in chosen])).permute(0, 3, 1, 2) / 127.5 - 1
         gone = torch.from_numpy(np.stack([f.mended for f in chosen]))[:, None].float()
         rgb = paint(generator, scene, dtype, torch.channels_last).rgb

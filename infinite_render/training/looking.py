@@ -26,7 +26,7 @@ def look_at(
     one_style = dataclasses.replace(recipe.loss, style_mixing=0.0)
     recipe = dataclasses.replace(recipe, truncated=1.0, loss=one_style)
     for done in range(0, frames, BATCH):
-        scene = draw_inside(recipe, done, BATCH)
+        scene = draw_inside(recipe, done, BATCH, model.generator.drift_floors)
         if apart:
             scene = dataclasses.replace(scene, crossover=torch.zeros_like(scene.crossover))
         with torch.inference_mode():

@@ -7,7 +7,7 @@ fault: 0 nothing, 3 so much that it is broken. Measures of a picture hardly tell
 partly linear in the style w: styles that speckle snow or cut rocks off do so wherever they hold.
 Judges differ in how strict they are, so a mark counts from the mean of its judge's. Floors of what
 hangs on forms may be of coarse styles alone: then light and colours stay as they are. What hangs on
-where things stand is told by the layout z_g, too.
+where things stand is told by the layout z_g, too, and by what drifts of z_l.
 """
 
 from __future__ import annotations
@@ -15,20 +15,27 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from infinite_render.config import GeneratorConfig
 from infinite_render.errors import DataError
+from infinite_render.fields.local import LocalLaw, drift_in
 from infinite_render.fields.styles import Style
+from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.truncation import Truncation
+from infinite_render.noise import Array
 from infinite_render.training.floors import Seen, with_more_floors
 
 COLUMNS = ["judge", "seed"]  # and one a fault, named as it is
 WORST = 3.0
+WIDTH_PX = 512  # of the pictures that are marked
 RIDGE = 0.5  # of a latent's variance: marks are few, and scatter
 
 
@@ -83,11 +90,12 @@ def _mark_of(row: list[str], faults: int, line: int) -> Mark:
 def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
     """Latents of the seeds [N,D], and how much better than usual their pictures are [N,faults].
 
-    Layouts as they are drawn for floors of theirs, else coarse styles as the model paints them.
+    Layouts as they are drawn for floors of theirs, the drift of z_l over the picture for floors of
+    it, else coarse styles as the model paints them.
     Best the marked pictures were this model's: floors that it got since move the styles.
     Raises DataError for marks of no more seeds than latents have channels.
     """
-    dim, seeds = model.recipe.generator.global_dim, len({mark.seed for mark in marks})
+    (_, dim), seeds = model.recipe.generator.floored_size(key), len({mark.seed for mark in marks})
     if seeds <= dim:
         raise DataError(
             f"marks of {seeds} seeds are too few for latents of {dim} channels; "
@@ -97,19 +105,36 @@ def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
     for mark in marks:
         of_judge[mark.judge].append(mark.faults)
     usual = {judge: np.mean(given, axis=0) for judge, given in of_judge.items()}
-    z_global = torch.from_numpy(np.stack([Style(mark.seed).z_global(dim) for mark in marks]))
-    latents = z_global
-    if key != "layout_floors":
-        truncation = Truncation(model.generator, model.recipe.render.truncation)
-        latents = truncation.latents(z_global)[1][:, 0]
     better = np.stack([usual[mark.judge] - mark.faults for mark in marks])
+    latents = _latents_of(model, [mark.seed for mark in marks], key)
     return Seen(latents, torch.from_numpy(better).float())
 
 
-def with_marks(model: Model, marks: Marks, share: float, key: str = "floors") -> Model:
+def _latents_of(model: Model, seeds: Sequence[int], key: str) -> Tensor:
+    """Of each picture what floors of a key are of, [N,D]."""
+    config = model.recipe.generator
+    if key == "drift_floors":
+        return torch.from_numpy(np.stack([_drift_of(config, seed) for seed in seeds]))
+    z_global = torch.from_numpy(np.stack([Style(s).z_global(config.global_dim) for s in seeds]))
+    if key == "layout_floors":
+        return z_global
+    truncation = Truncation(model.generator, model.recipe.render.truncation)
+    return truncation.latents(z_global)[1][:, 0]
+
+
+def _drift_of(config: GeneratorConfig, seed: int) -> Array:
+    """What drifts of z_l, [L], on average over a picture as wide as those marked."""
+    window_cell = Window(0, 0, config.span_cells, WIDTH_PX // config.stride)
+    drift = drift_in(seed, window_cell, config.local_dim, LocalLaw.of(config))
+    mean: Array = drift.mean(axis=(1, 2))
+    return mean
+
+
+def with_marks(model: Model, marks: Marks, shares: Sequence[float], key: str = "floors") -> Model:
     """The model with floors of what marks tell; below each a share of its latents were.
 
-    `key` is one of `config.FLOORS`. Errors as of `seen_by_marks` and `with_more_floors`.
+    `shares` are one for all faults or one a fault; `key` is one of `config.FLOORS`. Errors as of
+    `seen_by_marks` and `with_more_floors`.
     """
     seen = seen_by_marks(model, marks.given, key)
-    return with_more_floors(model, marks.names, seen, share, RIDGE, key)
+    return with_more_floors(model, marks.names, seen, shares, RIDGE, key)

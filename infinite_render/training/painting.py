@@ -19,9 +19,11 @@ from infinite_render.fields.local import (
     LAKES_LEAST,
     LAKES_RARE,
     band_weight,
+    floored,
 )
 from infinite_render.geometry import Span, spans_given, texture_stage
 from infinite_render.nn import coordinates
+from infinite_render.nn.floors import Floors
 from infinite_render.nn.generator import Generator
 from infinite_render.nn.truncation import Truncation
 from infinite_render.training.draws import Draws
@@ -76,8 +78,13 @@ def share(values: Tensor) -> Tensor:
     return torch.cat([half, half])
 
 
-def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
-    """Draw the inputs of a batch; with `paired`, pairs share what they should."""
+def draw_scene(
+    recipe: TrainRecipe, draws: Draws, *, paired: bool, drift_floors: Floors | None = None
+) -> Scene:
+    """Draw the inputs of a batch; with `paired`, pairs share what they should.
+
+    What drifts of truncated z_l is kept up to the generator's floors of it.
+    """
     config = recipe.generator
     cells = config.patch_cells + 2 * config.structure_margin_cells
     same = share if paired else _as_is
@@ -106,6 +113,9 @@ def draw_scene(recipe: TrainRecipe, draws: Draws, *, paired: bool) -> Scene:
     psi = torch.ones_like(z_global[:, :1])
     if truncation < 1:
         psi = same(torch.where(draws.uniform(1) < recipe.truncated, truncation, psi))
+    if drift is not None and drift_floors is not None:
+        raised = floored(drift.movedim(1, 0), drift_floors.each()).movedim(0, 1)
+        drift = torch.where(psi[:, :, None, None] < 1, raised, drift)
     z_local = _local_latents(config, z_local, drift, rows, psi)
     if config.shore is not None:
         z_local = with_channel_of_lakes(z_local, draws.normal(1, 1, 1))

@@ -40,7 +40,7 @@ def patches(generator: Generator, recipe: TrainRecipe, device: torch.device) -> 
     count = PATCH_AREA_PX // recipe.generator.patch_px**2
     for index in range(min(48, max(6, count))):
         numbers = Draws(SHEET_SEED, index, SHEET, rows=[0], batch=1, device=device)
-        scene = draw_scene(recipe, numbers, paired=False)
+        scene = draw_scene(recipe, numbers, paired=False, drift_floors=generator.drift_floors)
         yield paint(generator, scene, torch.float32, torch.contiguous_format).rgb[0]
 
 
@@ -52,6 +52,7 @@ def strips(generator: Generator, recipe: TrainRecipe, device: torch.device) -> I
     """
     config, psi = recipe.generator, recipe.model_truncation
     truncation = Truncation(generator, psi)
+    law = LocalLaw.of(config, psi, generator.drift_floors)
     margin = config.structure_margin_cells
     height = config.span_cells
     width = STRIP_PATCHES * config.patch_cells
@@ -64,7 +65,7 @@ def strips(generator: Generator, recipe: TrainRecipe, device: torch.device) -> I
     for index in range(STRIPS):
         numbers = Draws(SHEET_SEED, 1000 + index, SHEET, rows=[0], batch=1, device=device)
         z_global, w = truncation.latents(numbers.normal(config.global_dim))
-        drawn = local_latents(index, window_cell, config.latent_dim, LocalLaw.of(config, psi))
+        drawn = local_latents(index, window_cell, config.latent_dim, law)
         noise = [numbers.normal(1, y, x) for y, x in sizes]
         z_local = torch.from_numpy(drawn)[None].to(device)
         yield generator(z_global, z_local, c, w=w, noise=noise)[0][0]

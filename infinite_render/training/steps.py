@@ -74,7 +74,8 @@ def real_tensors(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Te
 def _paint_and_prepare(
     state: State, recipe: TrainRecipe, numbers: Draws
 ) -> tuple[Painted, Prepared, Tensor]:
-    scene = draw_scene(recipe, numbers, paired=recipe.paired)
+    floors = state.generator.drift_floors
+    scene = draw_scene(recipe, numbers, paired=recipe.paired, drift_floors=floors)
     painted = paint(state.generator, scene, state.dtype, state.layout)
     label_per_px = torch.full_like(scene.position, recipe.label_per_px)
     seen, position = augment(painted.rgb, scene.position, label_per_px, recipe.augment, numbers)
@@ -179,7 +180,8 @@ def _path_step(state: State, recipe: TrainRecipe, rows: list[int], ranks: Ranks)
     """l_path L_path on half a batch, scaled by the steps between two."""
     half = rows[: max(1, len(rows) // 2)]
     numbers = draws_for(state, recipe, purposes.PATH, half)
-    scene = draw_scene(recipe, numbers, paired=False)
+    floors = state.generator.drift_floors
+    scene = draw_scene(recipe, numbers, paired=False, drift_floors=floors)
     painted = paint(state.generator, scene, state.dtype, state.layout)
     lengths = losses.path_lengths(painted.rgb, painted.w, numbers.normal(*painted.rgb.shape[1:]))
     average_length = ranks.mean(lengths.detach().mean())

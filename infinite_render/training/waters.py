@@ -105,7 +105,7 @@ def teach_water(
     first_px = round(shore_px)
 
     def loss_of(step: int) -> Tensor:
-        scene = draw_inside(recipe, step * BATCH, BATCH)
+        scene = draw_inside(recipe, step * BATCH, BATCH, model.generator.drift_floors)
         of_land = dataclasses.replace(scene, z_local=scene.z_local[:, :-1])
         with torch.no_grad():
             land = light_of(paint(dry.generator, of_land, dtype, torch.channels_last).rgb)
