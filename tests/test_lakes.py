@@ -245,7 +245,7 @@ def test_lakes_of_other_seeds_begin_elsewhere() -> None:
     law, places = LocalLaw(lakes=True), set()
     for seed in range(60):
         along = local_latents(seed, Window(0, 0, 1, 8 * LAKES_CELLS), 2, law)[-1, 0]
-        places.add(int(along.argmax()) % LAKES_CELLS // 8)
+        places.add(int(along.argmax()) % LAKES_CELLS * 8 // LAKES_CELLS)
     assert places == set(range(8))
 
 

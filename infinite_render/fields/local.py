@@ -80,11 +80,11 @@ class LocalLaw:
         return replace(self, wrap_cells=period_cells)
 
 
-LAKES_CELLS = 64  # from one node of lakes to the next
+LAKES_CELLS = 96  # from one node of lakes to the next
 LAKES_RARE = 1.15  # deviations above the mean from which a node is wet
 LAKES_LEAST = 1.4  # at a wet node, in the units of `nn.lakes`: to the picture's foot
 LAKES_DRY = -1.8  # at a dry one: so low that land does not rise
-LAKES_BAYS = (30, 16, 1.2), (11, 5, 0.5), (4, 2, 0.16), (2, 1, 0.05)
+LAKES_BAYS = (45, 24, 1.0), (18, 8, 0.35), (6, 2, 0.14), (3, 1, 0.05)
 """Cells from node to node along the canvas and down it, and deviation at a wet node."""
 
 ALONE = LocalLaw()  # N(0,1), every cell by itself
