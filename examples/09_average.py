@@ -34,7 +34,7 @@ def main(
         raise ModelError(f"{first} and {second} have other sizes; average models of one training")
     mean = {}
     for name, tensor in others.items():
-        share = shares.get(name.split(".")[0], 1.0)  # floors of both kinds are SECOND's
+        share = shares.get(name.split(".")[0], 1.0)  # all floors are SECOND's
         mean[name] = weights[name].double().lerp(tensor.double(), share).to(tensor.dtype)
     return save_with_weights(folder, two, mean)
 

@@ -115,7 +115,7 @@ def _floors_row(generator: GeneratorConfig) -> Rows:
         "styles": generator.floors,
         "coarse styles": generator.coarse_floors,
         "layouts": generator.layout_floors,
-        "the drift of latents": generator.drift_floors,
+        "drifts": generator.drift_floors,
     }
     return [
         (f"floors of {what}", f"{', '.join(names)}: truncated ones are kept up to a least of each")

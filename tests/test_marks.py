@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,20 @@ from infinite_render.errors import DataError, ModelError, UsageError
 from infinite_render.fields.local import LocalLaw, drift_in
 from infinite_render.fields.styles import OneStyle, Style
 from infinite_render.geometry import Window
-from infinite_render.models import Model
+from infinite_render.models import Model, load_model
 from infinite_render.nn.truncation import Truncation
 from infinite_render.noise import Array
 from infinite_render.rendering.scene import Scene
-from infinite_render.training.marks import Mark, Marks, read_marks, seen_by_marks, with_marks
+from infinite_render.training.marks import (
+    WIDTH_PX,
+    Mark,
+    Marks,
+    read_marks,
+    seen_by_marks,
+    with_marks,
+)
+
+MARKS = Path(__file__).parents[1] / "examples" / "marks"
 
 
 def styles_of(model: Model, seeds: range) -> Tensor:
@@ -169,7 +179,7 @@ def test_marks_of_what_stands_where_move_layouts_alone() -> None:
 def test_marks_of_what_drifts_move_it_alone_and_each_fault_by_its_share() -> None:
     config, seeds = replace(SMALL, drift_cells=48), range(300)
     model = truncated(random_model(config))
-    picture = Window(0, 0, config.span_cells, 512 // config.stride)
+    picture = Window(0, 0, config.span_cells, WIDTH_PX // config.stride)
 
     def drifts(law: LocalLaw) -> Array:
         return np.stack(
@@ -204,3 +214,21 @@ def test_marks_of_what_drifts_move_it_alone_and_each_fault_by_its_share() -> Non
     few_seeds = Marks(("smears",), [Mark("ann", seed, (0,)) for seed in range(4)])
     with pytest.raises(DataError, match="4 seeds are too few for latents of 4 channels; mark 5"):
         with_marks(model, few_seeds, [0.5], "drift_floors")
+    still = truncated(random_model(replace(SMALL, drift=0.0)))
+    with pytest.raises(ModelError, match="nothing drifts of the latents of model random"):
+        with_marks(still, Marks(("smears", "bare"), marks), [0.7, 0.2], "drift_floors")
+
+
+def test_the_drift_of_the_model_in_the_box_is_floored_by_its_marks() -> None:
+    shipped = load_model("landscape")
+    floors = shipped.generator.drift_floors
+    assert floors is not None
+    before = dataclasses.replace(shipped.recipe.generator, drift_floors=())
+    recipe = dataclasses.replace(shipped.recipe, generator=before)
+    model = dataclasses.replace(shipped, recipe=recipe)
+    shipped.generator.drift_floors = None
+    marks = read_marks(MARKS / "sky.csv")
+    found = with_marks(model, marks, [0.9, 0.2], "drift_floors").generator.drift_floors
+    assert found is not None
+    for name, expected in floors.named_buffers():
+        torch.testing.assert_close(getattr(found, name), expected, atol=1e-4, rtol=1e-4)

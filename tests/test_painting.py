@@ -32,7 +32,7 @@ def test_rows_of_a_batch_are_those_rows_whoever_draws_them() -> None:
 
 
 def test_pairs_share_all_but_local_latents_and_noise() -> None:
-    scene = draw_scene(toy_recipe(), draws(8), paired=True)
+    scene = draw_scene(toy_recipe(), draws(8), paired=True, drift_floors=None)
     for values in (scene.z_global, scene.z_second, scene.crossover, scene.c, scene.position):
         assert torch.equal(values[:4], values[4:])
     assert not torch.equal(scene.z_local[:4], scene.z_local[4:])
@@ -52,7 +52,7 @@ def test_the_faithful_fault_mislabels_as_many_as_the_paper_had_rows_for() -> Non
     wrong = {}
     for faithful in (False, True):
         changed = dataclasses.replace(recipe, generator=small, faithful=faithful)
-        scene = draw_scene(changed, draws(4000), paired=True)
+        scene = draw_scene(changed, draws(4000), paired=True, drift_floors=None)
         rows = ((scene.position + 1) / 2 * 9).round()
         true = torch.atanh(scene.c[:, 0, 0, 0].double().clamp(-0.999999, 0.999999)) / 3
         true_rows = ((true + 1) / 2 * 20).round()
@@ -64,7 +64,7 @@ def test_the_faithful_fault_mislabels_as_many_as_the_paper_had_rows_for() -> Non
 def test_the_label_is_where_the_patch_is() -> None:
     recipe = toy_recipe()
     config = recipe.generator
-    scene = draw_scene(recipe, draws(64), paired=False)
+    scene = draw_scene(recipe, draws(64), paired=False, drift_floors=None)
     margin, span = config.structure_margin_cells, config.patch_cells + config.start_rows - 1
     tanh_v = scene.c[:, 0, margin, 0].double()
     row = (torch.atanh(tanh_v) / config.cut + 1) / 2 * span
@@ -81,7 +81,7 @@ def test_patches_outside_the_band_are_as_many_and_as_far_as_the_recipe_says() ->
     )
     recipe = dataclasses.replace(recipe, batch=2000)
     config = recipe.generator
-    scene = draw_scene(recipe, draws(2000), paired=False)
+    scene = draw_scene(recipe, draws(2000), paired=False, drift_floors=None)
     row = (scene.position + 1) / recipe.label_per_row  # a jitter of half a row among it
     last = config.start_rows - 1
     assert row.min() > -3.51
@@ -101,10 +101,10 @@ def test_a_share_of_local_latents_is_truncated_as_rendering_truncates_them() -> 
     recipe = toy_recipe()
     drifting = dataclasses.replace(recipe.generator, drift=0.3)
     recipe = dataclasses.replace(recipe, generator=drifting, batch=400)
-    plain = draw_scene(recipe, draws(400), paired=True)
+    plain = draw_scene(recipe, draws(400), paired=True, drift_floors=None)
     assert (plain.psi == 1).all()
     some = dataclasses.replace(recipe, truncated=0.5, truncation=0.7)
-    scene = draw_scene(some, draws(400), paired=True)
+    scene = draw_scene(some, draws(400), paired=True, drift_floors=None)
     assert torch.equal(*scene.psi.chunk(2))  # a pair differs in its local latents alone
     narrow = scene.psi[:, 0] < 1
     assert scene.psi[narrow].unique().tolist() == pytest.approx([0.7])
@@ -131,7 +131,7 @@ def test_a_share_of_local_latents_is_truncated_as_rendering_truncates_them() -> 
 
 def test_a_truncated_patch_is_truncated_as_rendering_truncates_it() -> None:
     recipe = dataclasses.replace(toy_recipe(), truncated=0.5, truncation=0.5)
-    scene = draw_scene(recipe, draws(8), paired=False)
+    scene = draw_scene(recipe, draws(8), paired=False, drift_floors=None)
     narrow = scene.psi[:, 0] < 1
     assert 0 < narrow.sum() < 8
     generator = build_generator(recipe.generator)
@@ -166,7 +166,7 @@ def test_noise_fits_the_generator_with_and_without_padding() -> None:
         recipe = toy_recipe(generator=config)
         painted = paint(
             build_generator(config),
-            draw_scene(recipe, draws(2), paired=False),
+            draw_scene(recipe, draws(2), paired=False, drift_floors=None),
             torch.float32,
             torch.channels_last,
         )

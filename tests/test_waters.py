@@ -54,7 +54,7 @@ def test_water_mirrors_the_hill_and_then_the_sky() -> None:
 def test_shores_are_where_the_coordinate_says() -> None:
     recipe = frames_recipe(with_lakes(random_model()), seed=0)
     margin = recipe.generator.structure_margin_cells
-    v = torch.atanh(draw_inside(recipe, 0, BATCH).c[0, 0, :, 0].double()).numpy()
+    v = torch.atanh(draw_inside(recipe, 0, BATCH, None).c[0, 0, :, 0].double()).numpy()
     cell = np.interp(SHORE, v, np.arange(len(v))) - margin
     # The px painted from a cell alone lie about 8 cell + 0.5, the first one painted is 14.
     assert abs(shore_row_px(recipe.generator) - (8 * cell + 0.5 - 14)) < 0.05
@@ -62,7 +62,7 @@ def test_shores_are_where_the_coordinate_says() -> None:
 
 def test_frames_to_learn_from_lie_in_the_band_and_have_no_lake() -> None:
     recipe = frames_recipe(with_lakes(random_model()), seed=0)
-    scene = draw_inside(recipe, 0, BATCH)
+    scene = draw_inside(recipe, 0, BATCH, None)
     assert scene.z_local.shape[1] == recipe.generator.latent_dim
     assert (scene.z_local[:, -1] == LAKES_DRY).all()
     rows = torch.arange(scene.c.shape[2]) - recipe.generator.structure_margin_cells
@@ -73,7 +73,7 @@ def test_frames_to_learn_from_lie_in_the_band_and_have_no_lake() -> None:
 
 def test_water_is_painted_from_what_lies_above_the_shore() -> None:
     model = with_lakes(random_model())  # its water is what it mirrors
-    scene = draw_inside(frames_recipe(model, seed=0), 0, BATCH)
+    scene = draw_inside(frames_recipe(model, seed=0), 0, BATCH, None)
     lakes = model.generator.structure.lakes
     assert lakes is not None
     flipped = dataclasses.replace(

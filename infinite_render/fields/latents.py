@@ -26,7 +26,8 @@ from infinite_render.noise import (
 
 
 class LatentField(Protocol):
-    """What a renderer asks of the latents; all values float32, about N(0, 1).
+    """What a renderer asks of the latents; all values float32, about N(0, 1), but for
+    what truncation and floors make of z_l.
 
     `law` says how local latents are drawn; those that an inversion found are not drawn, and stay.
     """

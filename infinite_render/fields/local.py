@@ -2,8 +2,8 @@
 
 z_l = sqrt(1 - d^2) a + d b, on the lattice of cells: `a` is drawn anew in every cell; `b`, the
 drift, is drawn at nodes `drift_cells` apart and goes over smoothly from one to the next. Both, and
-so z_l, have variance 1. A convolution averages `a` over its window, and `b` it sees as it is: small
-as its share is, it takes terrain from one kind to another along a canvas.
+so z_l, are drawn with variance 1. A convolution averages `a` over its window, and `b` it sees as it
+is: small as its share is, it takes terrain from one kind to another along a canvas.
 
 Truncation (`nn.truncation`) takes psi^2 z_l: rare z_l bring what lies where nothing should, rocks
 in the sky and blots in the ground, and change comes of styles and relief as well. Out of the band
@@ -15,9 +15,8 @@ Where lakes are (`nn.lakes`), the last channel is theirs: it only drifts, and no
 from it. Whether land is wet or dry changes along the canvas alone; bays, points and islands come of
 smaller scales where water is near, flatter than they are wide, for it is seen from the side.
 
-Where a model's floors (`nn.floors`) are of the drift, truncated `b` is kept up to them at its
-nodes: of 32 channels a few together let far land dissolve into level streaks wherever they drift
-that way.
+Where a model has floors of the drift (`nn.floors`), truncated `b` is kept up to them at every
+place; then its mean is not 0, and its variance less than 1.
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -28,7 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 
@@ -39,7 +38,11 @@ from infinite_render.geometry import Span, Window
 from infinite_render.noise import Array, Stream, normal
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from infinite_render.nn.floors import Floor, Floors
+
+Drift = TypeVar("Drift", Array, "Tensor")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
     z_local = normal(seed, Stream.LOCAL, *window_cell, dim)
     z_local *= np.float32(math.sqrt(1 - law.drift * law.drift))
     if law.drift > 0:
-        _add_drift(z_local, seed, window_cell, law, law.drift)
+        z_local += np.float32(law.drift) * drift_in(seed, window_cell, dim, law)
     z_local *= np.float32(law.psi * law.psi)
     if law.psi != 1 and law.band_cells is not None:
         z_local *= band_weights(window_cell.y_span, law.psi, law.band_cells)[:, None]
@@ -108,31 +111,24 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
 def drift_in(seed: int, window_cell: Window, dim: int, law: LocalLaw) -> Array:
     """What drifts of z_l, of deviation 1 where no floor moves it, float32 [dim,h,w]."""
     drift = np.zeros((dim, *window_cell[2:]), np.float32)
-    _add_drift(drift, seed, window_cell, law, 1.0)
-    return drift
-
-
-def _add_drift(values: Array, seed: int, window_cell: Window, law: LocalLaw, weight: float) -> None:
-    def shaped(drawn: Array) -> Array:
-        raised = floored(drawn.astype(np.float64), law.floors)
-        return raised.astype(np.float32) * np.float32(weight)
-
-    nodes = partial(nodes_of, seed, Stream.DRIFT, slice(0, len(values)), shaped)
+    nodes = partial(nodes_of, seed, Stream.DRIFT, slice(0, dim), times(1.0))
     scale = law.drift_cells, law.drift_cells
-    add_drift(values, nodes, window_cell, scale, law.wrap_cells)
+    add_drift(drift, nodes, window_cell, scale, law.wrap_cells)
+    return floored(drift, law.floors)
 
 
-def floored(drift: Values, floors: Sequence[Floor]) -> Values:
-    """Drift [L,...], of deviation 1, that reads below no floor: moved up as far as it was short.
+def floored(drift: Drift, floors: Sequence[Floor]) -> Drift:
+    """Drift [L,h,w], or of patches a tensor [L,N,1,1], moved up where it reads below a floor.
 
-    Only operations that every machine rounds alike.
+    Every place by itself: between nodes whose means floors had moved, means would swell, the same
+    for all seeds. Only operations that every machine rounds alike.
     """
     moved = drift + 0.0
     for reads, moves, least in floors:
         read = sum(of * channel for of, channel in zip(reads, drift, strict=True))
         short = (least - read).clip(0)
-        for channel, move in zip(moved, moves, strict=True):
-            channel += move * short
+        for i, move in enumerate(moves):
+            moved[i] += move * short
     return moved
 
 

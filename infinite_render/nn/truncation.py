@@ -4,8 +4,9 @@ psi = 1 leaves latents as they are drawn, but for styles that say they keep less
 variety for pictures that are surer. The style is pulled towards the mean style, w' = mean + psi (w
 - mean), once it is no farther from it than a share psi of all styles: their distances have a long
 tail, and odd colours lie there; then it is moved up to the generator's floors. The latents of the
-structure are pulled towards their own mean of 0: z_g, up to its floors, here, z_l where it is drawn
-(`fields.local`). Training may show patches truncated alike (`training.painting`).
+structure are pulled towards their own mean of 0: z_g, up to its floors, here, z_l, up to those of
+its drift, where it is drawn (`fields.local`). Training may show patches truncated alike
+(`training.painting`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from infinite_render.nn.generator import Generator
 from infinite_render.nn.texture import COARSE
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 7  # in the identity of truncated pictures: 6 took psi^3 of z_l
+TRUNCATION_VERSION = 7  # in the identity of truncated pictures: this file, what floors move
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 

@@ -40,7 +40,8 @@ def joined(batches: Sequence[Seen]) -> Seen:
 def check_new(model: Model, key: str, names: Sequence[str]) -> None:
     """ModelError for a model that truncates nothing, or has one of these floors already.
 
-    Nor may floors of all styles come after those of coarse ones.
+    Nor may floors of all styles come after those of coarse ones, or those of a drift be where
+    nothing drifts.
     """
     if model.recipe.render.truncation == 1:
         raise ModelError(
@@ -51,6 +52,11 @@ def check_new(model: Model, key: str, names: Sequence[str]) -> None:
         raise ModelError(
             f"model {model.name} has floors of coarse styles, which those of all come before; "
             "give one without them"
+        )
+    if key == "drift_floors" and model.recipe.generator.drift == 0:
+        raise ModelError(
+            f"nothing drifts of the latents of model {model.name}; give one whose model.toml sets "
+            "drift over 0"
         )
     had = getattr(model.recipe.generator, key)
     if again := [name for name in names if name in had]:
@@ -119,8 +125,8 @@ def fitted(
     latents = seen.latents.double()
     reads, covariance = regressed(seen, ridge)
     reads = reads / (latents @ reads).std(dim=0)
-    each = [*shares] * reads.shape[1] if len(shares) == 1 else shares
-    read = zip((latents @ reads).T, each, strict=True)
+    share_of_each = [*shares] * reads.shape[1] if len(shares) == 1 else shares
+    read = zip((latents @ reads).T, share_of_each, strict=True)
     least = torch.stack([values.quantile(share) for values, share in read])
     reads = torch.cat([*(floors.reads.double().T for floors in before), reads], dim=1)
     least = torch.cat([*(floors.least.double() for floors in before), least])

@@ -59,11 +59,10 @@ def frames_recipe(model: Model, seed: int) -> TrainRecipe:
     )
 
 
-def draw_inside(
-    recipe: TrainRecipe, images: int, batch: int, drift_floors: Floors | None = None
-) -> Scene:
+def draw_inside(recipe: TrainRecipe, images: int, batch: int, drift_floors: Floors | None) -> Scene:
     """The whole frames drawn after `images`, none of them outside the band, and no water in them.
 
+    `drift_floors` as of `draw_scene`.
     Coordinates are those of whole rows, as on every canvas; z_l keeps the jitter of the draw.
     """
     config = recipe.generator
@@ -78,9 +77,12 @@ def draw_inside(
 
 
 def scene_of(
-    recipe: TrainRecipe, images: int, rows: Sequence[int], drift_floors: Floors | None = None
+    recipe: TrainRecipe, images: int, rows: Sequence[int], drift_floors: Floors | None
 ) -> Scene:
-    """Rows of the batch drawn after `images` frames, which is drawn whole for any of them."""
+    """Rows of the batch drawn after `images` frames, which is drawn whole for any of them.
+
+    `drift_floors` as of `draw_scene`.
+    """
     draws = Draws(recipe.seed, images, GENERATOR, rows=rows, batch=BATCH)
     return draw_scene(recipe, draws, paired=False, drift_floors=drift_floors)
 

@@ -31,7 +31,7 @@ from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.truncation import Truncation
 from infinite_render.noise import Array
-from infinite_render.training.floors import Seen, with_more_floors
+from infinite_render.training.floors import Seen, check_new, with_more_floors
 
 COLUMNS = ["judge", "seed"]  # and one a fault, named as it is
 WORST = 3.0
@@ -90,9 +90,9 @@ def _mark_of(row: list[str], faults: int, line: int) -> Mark:
 def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
     """Latents of the seeds [N,D], and how much better than usual their pictures are [N,faults].
 
-    Layouts as they are drawn for floors of theirs, the drift of z_l over the picture for floors of
-    it, else coarse styles as the model paints them.
-    Best the marked pictures were this model's: floors that it got since move the styles.
+    Layouts as they are drawn for floors of theirs, the mean drift of z_l over the picture as it is
+    drawn for floors of that, else coarse styles as the model paints them: best the marked pictures
+    were this model's, for floors that it got since move these.
     Raises DataError for marks of no more seeds than latents have channels.
     """
     (_, dim), seeds = model.recipe.generator.floored_size(key), len({mark.seed for mark in marks})
@@ -124,7 +124,7 @@ def _latents_of(model: Model, seeds: Sequence[int], key: str) -> Tensor:
 
 def _drift_of(config: GeneratorConfig, seed: int) -> Array:
     """What drifts of z_l, [L], on average over a picture as wide as those marked."""
-    window_cell = Window(0, 0, config.span_cells, WIDTH_PX // config.stride)
+    window_cell = Window(0, 0, config.span_cells, -(-WIDTH_PX // config.stride))
     drift = drift_in(seed, window_cell, config.local_dim, LocalLaw.of(config))
     mean: Array = drift.mean(axis=(1, 2))
     return mean
@@ -134,7 +134,8 @@ def with_marks(model: Model, marks: Marks, shares: Sequence[float], key: str = "
     """The model with floors of what marks tell; below each a share of its latents were.
 
     `shares` are one for all faults or one a fault; `key` is one of `config.FLOORS`. Errors as of
-    `seen_by_marks` and `with_more_floors`.
+    `check_new`, `seen_by_marks` and `with_more_floors`.
     """
+    check_new(model, key, marks.names)
     seen = seen_by_marks(model, marks.given, key)
     return with_more_floors(model, marks.names, seen, shares, RIDGE, key)

@@ -79,11 +79,11 @@ def share(values: Tensor) -> Tensor:
 
 
 def draw_scene(
-    recipe: TrainRecipe, draws: Draws, *, paired: bool, drift_floors: Floors | None = None
+    recipe: TrainRecipe, draws: Draws, *, paired: bool, drift_floors: Floors | None
 ) -> Scene:
     """Draw the inputs of a batch; with `paired`, pairs share what they should.
 
-    What drifts of truncated z_l is kept up to the generator's floors of it.
+    `drift_floors` are the generator's, up to which what drifts of truncated z_l is kept.
     """
     config = recipe.generator
     cells = config.patch_cells + 2 * config.structure_margin_cells
