@@ -105,7 +105,7 @@ class GeneratorConfig:
             raise RecipeError("drift_floors are of what drifts, and drift = 0; leave them out")
 
     def floored_size(self, key: str) -> tuple[str, int]:
-        """Which size here the latents have that floors of a key are of: its name and value."""
+        """The size of the latents that floors of `key` are of: its name here, and its value."""
         name = "local_dim" if key == "drift_floors" else "global_dim"
         return name, getattr(self, name)
 

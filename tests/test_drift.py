@@ -20,7 +20,10 @@ from infinite_render.geometry import Window
 from infinite_render.models import Model
 from infinite_render.nn.floors import Floor, Floors
 from infinite_render.rendering.scene import Scene
+from infinite_render.training import sheets
 from infinite_render.training.draws import Draws
+from infinite_render.training.lessons import frames_recipe, painted_frames
+from infinite_render.training.looking import look_at
 from infinite_render.training.painting import Scene as PatchScene
 from infinite_render.training.painting import draw_scene
 
@@ -133,6 +136,7 @@ def test_an_impossible_drift_is_refused(given: dict[str, float]) -> None:
         GeneratorConfig(**given)  # type: ignore[arg-type]
 
 
+SHEETS = sheets.patches, sheets.strips
 FLOORED = replace(
     LAW,
     psi=0.7,
@@ -184,6 +188,21 @@ def test_pictures_and_patches_of_evaluation_have_the_drift_that_floors_leave() -
     assert [a == b for a, b in zip(low, high, strict=True)] == [False] * len(low)
     whole = truncated(model_with_floor(2), 1.0)
     assert painted(whole) == painted(random_model(SMALL))
+
+
+def test_frames_and_sheets_have_the_drift_that_floors_leave() -> None:
+    def painted(least: float) -> list[bytes]:
+        model = model_with_floor(least)
+        recipe = replace(frames_recipe(model, seed=0), truncated=1.0)
+        _, looked_at = next(look_at(model, 1, 0, torch.float32))
+        frame, *_ = painted_frames(model, recipe, 0)
+        shown = [next(kind(model.generator, recipe, torch.device("cpu"))) for kind in SHEETS]
+        arrays = [looked_at.rgb.numpy(), frame.rgb, *(sheet.numpy() for sheet in shown)]
+        return [array.tobytes() for array in arrays]
+
+    low, high = painted(-99), painted(2)
+    assert low == painted(-100)
+    assert [a == b for a, b in zip(low, high, strict=True)] == [False] * len(low)
 
 
 def test_in_training_truncated_patches_have_the_drift_that_floors_leave() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,25 @@ def test_an_example_gives_a_model_a_floor_of_marks(tmp_path: Path) -> None:
     assert liked.recipe.generator.floors == ("whole",)
     before, after = small.generator.state_dict(), liked.generator.state_dict()
     assert [name for name in before if not before[name].equal(after[name])] == []
+    with pytest.raises(UsageError, match="no floors are called roofs; give one of floors, coarse_"):
+        example("13_marks.py")(str(tmp_path / "small"), tmp_path / "none", marks, [0.8], "roofs")
+
+
+def test_an_example_takes_a_share_for_each_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = truncated(random_model())
+    save_model(tmp_path / "small", small.recipe, small.generator.state_dict())
+    script = ROOT / "examples" / "13_marks.py"
+    given = [str(tmp_path / "small"), str(tmp_path / "out"), str(script.parent / "marks/sky.csv")]
+    monkeypatch.setattr(sys, "argv", [str(script), *given, "0.9,0.2", "drift_floors"])
+    runpy.run_path(str(script), run_name="__main__")
+    floored = load_model(str(tmp_path / "out"))
+    assert floored.recipe.generator.drift_floors == ("smears", "bare")
+    floors = floored.generator.drift_floors
+    assert floors is not None
+    assert floors.least[0] > 0.5
+    assert floors.least[1] < -0.5
 
 
 def test_no_example_is_forgotten() -> None:

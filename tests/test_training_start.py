@@ -9,9 +9,12 @@ from landscapes import toy_recipe
 
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.models import load_model
-from infinite_render.training import events
+from infinite_render.nn.floors import Floors
+from infinite_render.training import events, steps
 from infinite_render.training.critics import load_critic
+from infinite_render.training.draws import Draws
 from infinite_render.training.loop import train
+from infinite_render.training.painting import Scene
 from infinite_render.training.recipes import CriticConfig, TrainRecipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,3 +96,22 @@ def test_a_recipe_without_lakes_or_floors_leaves_them_out(
     made = toy_recipe(images=96, generator=generator)
     with pytest.raises(ModelError, match="another generator"):
         run(photographs, made, tmp_path / "made", start=kept)
+
+
+def test_every_step_is_told_the_floors_of_the_drift(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Floors | None] = []
+    real = steps.draw_scene
+
+    def watched(
+        recipe: TrainRecipe, draws: Draws, *, paired: bool, drift_floors: Floors | None
+    ) -> Scene:
+        given.append(drift_floors)
+        return real(recipe, draws, paired=paired, drift_floors=drift_floors)
+
+    monkeypatch.setattr(steps, "draw_scene", watched)
+    drifting = dataclasses.replace(toy_recipe().generator, drift=0.3, drift_floors=("smears",))
+    run(photographs, toy_recipe(images=64, generator=drifting), tmp_path / "run")
+    assert given
+    assert all(floors is not None and len(floors.least) == 1 for floors in given)

@@ -4,7 +4,7 @@ What stands at a photograph's border would otherwise end there: the latents of t
 independent draws, and the model paints what they say within a cell or two. So a photograph's own
 latents go on mirrored at its border, with a share a that falls from 1 to 0 over `REACH_CELLS`, and
 the seed's have the share sqrt(1 - a^2): everywhere N(0,1), as the model knows them, but for what
-truncation takes from the seed's.
+truncation and floors make of the seed's.
 
 Spaces: cells of z_l. Shapes: z_local float32 [L,h,w].
 """

@@ -16,7 +16,7 @@ from it. Whether land is wet or dry changes along the canvas alone; bays, points
 smaller scales where water is near, flatter than they are wide, for it is seen from the side.
 
 Where a model has floors of the drift (`nn.floors`), truncated `b` is kept up to them at every
-place; then its mean is not 0, and its variance less than 1.
+place; then its mean is not 0, nor its variance 1.
 
 In training a patch is small beside `drift_cells`, so there `b` is one value a patch and channel.
 """
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 Drift = TypeVar("Drift", Array, "Tensor")
 
+DRIFT_VERSION = 2  # in a picture's identity: how z_l drifts, `fields.drift`
+
 
 @dataclass(frozen=True)
 class LocalLaw:
@@ -55,7 +57,7 @@ class LocalLaw:
     band_cells   rows 0 .. band_cells - 1 are those that training showed; None: all rows
     wrap_cells   on a cylinder its circumference: the drift, too, closes there
     lakes        whether the last channel is that of lakes
-    floors       of the drift, in its deviations; at psi = 1 there are none
+    floors       of the drift; by `of` there are none at psi = 1
     """
 
     psi: float = 1.0
@@ -109,7 +111,7 @@ def local_latents(seed: int, window_cell: Window, dim: int, law: LocalLaw = ALON
 
 
 def drift_in(seed: int, window_cell: Window, dim: int, law: LocalLaw) -> Array:
-    """What drifts of z_l, of deviation 1 where no floor moves it, float32 [dim,h,w]."""
+    """What drifts of z_l, of deviation 1 without floors, float32 [dim,h,w]."""
     drift = np.zeros((dim, *window_cell[2:]), np.float32)
     nodes = partial(nodes_of, seed, Stream.DRIFT, slice(0, dim), times(1.0))
     scale = law.drift_cells, law.drift_cells

@@ -3,9 +3,9 @@
     w, z_g or drift -> latent . reads -> how far below its floor -> latent + as much of moves
 
 A style's light, age or contrast is nearly linear in w (Shen et al. 2020, InterFaceGAN); some of
-what a layout asks for is so in z_g or in what drifts of z_l. A latent that reads too low is moved
-along what goes with that measure in latents at large, and with no other measure, until it reads
-about its floor; one well above stays where it is.
+what stands where is so in z_g or in what drifts of z_l. A latent that reads too low is moved along
+what goes with that measure in latents at large, and with no other measure, until it reads about its
+floor; one well above stays where it is. What drifts reads its floor exactly (`fields.local`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ from infinite_render.nn.generator import Generator
 from infinite_render.nn.texture import COARSE
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = 7  # in the identity of truncated pictures: this file, what floors move
+TRUNCATION_VERSION = (
+    7  # in truncated pictures' identity: this file, `nn.floors`, what is left of z_l
+)
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 

@@ -24,7 +24,7 @@ from infinite_render.config import check_truncation
 from infinite_render.errors import ModelError, UsageError
 from infinite_render.fields.drifting_styles import StyleLaw
 from infinite_render.fields.latents import LatentField, SeededLatents
-from infinite_render.fields.local import LocalLaw
+from infinite_render.fields.local import DRIFT_VERSION, LocalLaw
 from infinite_render.fields.relief import RELIEF_VERSION, relief_in
 from infinite_render.fields.styles import StyleField
 from infinite_render.fields.wrapped import WrappedLatents
@@ -145,6 +145,7 @@ class Scene:
             "depth": depth,
             "truncation": self.truncation,
             **({} if self.truncation == 1.0 else {"truncation_version": TRUNCATION_VERSION}),
+            **({} if recipe.generator.drift == 0 else {"drift_version": DRIFT_VERSION}),
             **({} if recipe.generator.shore is None else {"lakes_version": LAKES_VERSION}),
             **({} if recipe.render.relief == 0 else {"relief_version": RELIEF_VERSION}),
             "precision": self.precision,

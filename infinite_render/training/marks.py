@@ -90,9 +90,9 @@ def _mark_of(row: list[str], faults: int, line: int) -> Mark:
 def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
     """Latents of the seeds [N,D], and how much better than usual their pictures are [N,faults].
 
-    Layouts as they are drawn for floors of theirs, the mean drift of z_l over the picture as it is
-    drawn for floors of that, else coarse styles as the model paints them: best the marked pictures
-    were this model's, for floors that it got since move these.
+    Latents are by `key`: for `layout_floors` z_g as it is drawn; for `drift_floors` what drifts of
+    z_l as it is drawn, its mean over a picture WIDTH_PX wide; else coarse styles as the model
+    paints them. Best the marked pictures were this model's: floors that it got since move styles.
     Raises DataError for marks of no more seeds than latents have channels.
     """
     (_, dim), seeds = model.recipe.generator.floored_size(key), len({mark.seed for mark in marks})

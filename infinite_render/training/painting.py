@@ -157,7 +157,8 @@ def _local_latents(
 ) -> Tensor:
     """z_l by the law of `fields.local`, truncated to `psi`; over a patch, the drift stands still.
 
-    own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; rows float64 [N,h]; psi [N,1].
+    own [N,L,h,w], what each cell draws; drift [N,L,1,1], up to its floors, or None; rows float64
+    [N,h]; psi [N,1].
     """
     kept = psi * psi * band_weight(rows, psi.double(), config.span_cells).float()  # [N,h]
     z_local = math.sqrt(1 - config.drift**2) * own
