@@ -21,9 +21,7 @@ from infinite_render.nn.generator import Generator
 from infinite_render.nn.texture import COARSE
 from infinite_render.noise import Stream, normal
 
-TRUNCATION_VERSION = (
-    7  # in truncated pictures' identity: this file, `nn.floors`, what is left of z_l
-)
+TRUNCATION_VERSION = 7  # in truncated pictures' identity: this file, floors, what is left of z_l
 _STYLES = 4096  # that stand for all
 _STYLES_SEED = 0
 
