@@ -1,4 +1,4 @@
-"""A model nearer to your taste: mark pictures of its own, and it keeps from styles you dislike.
+"""A model nearer to your taste: mark pictures of its own, and it keeps from what you dislike.
 
     infrender generate --model MODEL --style-drift 0 --seed 6000 --width 512 --height 128 6000.png
     python examples/13_marks.py MODEL OUT marks.csv 0.8 [KEY]
@@ -8,9 +8,10 @@ naming. Then comes a line a picture: who judges, its seed, how much it has of ea
 nothing, to 3, so much that it is broken. Some hundreds of lines tell which latents to keep from
 (`training/marks.py`): 0.8 of all are moved to where the best are; 0.8,0.2 is a share for each of
 two faults. KEY says what floors are of: `floors`, all of a style; `coarse_floors`, which leave
-light and colours as they are; `layout_floors`, what stands where; `drift_floors`, what drifts along
-a canvas. All weights that paint stay as they are, and the floors are named as the faults are. The
-model in the box has floors by the marks in `examples/marks`; its card tells how.
+light and colours as they are; `layout_floors`, what stands where; `drift_floors`, what drifts of
+local latents, in any style. All weights that paint stay as they are, and the floors are named as
+the faults are. The model in the box has floors by the marks in `examples/marks`; its card tells
+how.
 """
 
 from __future__ import annotations
@@ -37,6 +38,5 @@ def main(
 
 
 if __name__ == "__main__":
-    name, folder, marks, *rest = sys.argv[1:]
-    shares = [[float(share) for share in each.split(",")] for each in rest[:1]]
-    print(main(name, Path(folder), Path(marks), *shares, *rest[1:2]))
+    name, folder, marks, shares, *key = sys.argv[1:]
+    print(main(name, Path(folder), Path(marks), [float(each) for each in shares.split(",")], *key))

@@ -25,7 +25,12 @@ MOST_LAYERS = 24  # of one kind; the noise field has streams for 24 blocks
 MOST_CELLS = 2**20  # of the coordinate grid, and of a training patch
 MOST_BLOCK_PX = 2**14  # structure for a whole block is held at once
 FINE_CELLS = 192  # from one value of fine styles to the next, where a model says nothing else
-FLOORS = "floors", "coarse_floors", "layout_floors", "drift_floors"  # parts of the generator, too
+FLOORS = {  # keys here and parts of the generator, and the size of the latents that they are of
+    "floors": "global_dim",
+    "coarse_floors": "global_dim",
+    "layout_floors": "global_dim",
+    "drift_floors": "local_dim",
+}
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,12 @@ class GeneratorConfig:
             raise RecipeError(
                 "start_rows and period_cells must be 1 or more, mapping_layers 0 or more"
             )
-        for key in FLOORS:
-            names, (dim_name, dim) = getattr(self, key), self.floored_size(key)
+        for key, size in FLOORS.items():
+            names, dim = getattr(self, key), getattr(self, size)
             if len(names) > dim or len(names) != len(set(names)):
                 raise RecipeError(
                     f"{key} = {list(names)} must name each floor once, and no more of them than "
-                    f"{dim_name}, here {dim}"
+                    f"{size}, here {dim}"
                 )
         if not 0 < self.cut < math.inf:
             raise RecipeError(f"cut = {self.cut} must be over 0 and finite")
@@ -103,11 +108,6 @@ class GeneratorConfig:
             )
         if self.drift_floors and self.drift == 0:
             raise RecipeError("drift_floors are of what drifts, and drift = 0; leave them out")
-
-    def floored_size(self, key: str) -> tuple[str, int]:
-        """The size of the latents that floors of `key` are of: its name here, and its value."""
-        name = "local_dim" if key == "drift_floors" else "global_dim"
-        return name, getattr(self, name)
 
     @property
     def blocks(self) -> int:
@@ -218,19 +218,17 @@ class RenderConfig:
             )
         check_truncation(self.truncation)
         check_style_drift(self.style_drift)
-        if self.fine_drift is not None:
-            check_style_drift(self.fine_drift, "fine_drift")
         for key in ("style_cells", "fine_cells"):
             if not 1 <= (cells := getattr(self, key)) <= MOST_CELLS:
                 raise RecipeError(f"{key} = {cells} must be 1 to {MOST_CELLS}")
-        if self.fine_drift is not None and not (
-            self.fine_drift <= self.style_drift and self.fine_cells >= self.style_cells
-        ):
-            raise RecipeError(
-                f"fine styles drift less and farther: fine_drift = {self.fine_drift} must be "
-                f"style_drift = {self.style_drift} at most, fine_cells = {self.fine_cells} "
-                f"style_cells = {self.style_cells} at least"
-            )
+        if self.fine_drift is not None:
+            check_style_drift(self.fine_drift, "fine_drift")
+            if self.fine_drift > self.style_drift or self.fine_cells < self.style_cells:
+                raise RecipeError(
+                    f"fine styles drift less and farther: fine_drift = {self.fine_drift} must be "
+                    f"style_drift = {self.style_drift} at most, fine_cells = {self.fine_cells} "
+                    f"style_cells = {self.style_cells} at least"
+                )
         if not 0.0 <= self.relief < math.inf:
             raise RecipeError(
                 f"relief = {self.relief} must be 0 rows of cells or more, and not infinite"

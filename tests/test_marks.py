@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -200,9 +199,8 @@ def test_marks_of_what_drifts_move_it_alone_and_each_fault_by_its_share() -> Non
     after = drifts(LocalLaw.of(liked.recipe.generator, 0.7, floors))
     moved = after - before
     smeared, clear = before[:, 1] > 0.3, before[:, 1] < -0.8
-    assert (
-        moved[smeared, 1].mean() < 2 * moved[clear, 1].mean() < 0
-    )  # parts of a clear one read low, too
+    # Parts of a clear one read low, too.
+    assert moved[smeared, 1].mean() < 2 * moved[clear, 1].mean() < 0
     assert moved[smeared, 1].mean() < -0.5
     assert abs(moved[:, 3]).mean() < 0.15
     z_global = torch.from_numpy(np.stack([Style(seed).z_global(8) for seed in range(3)]))
@@ -225,9 +223,9 @@ def test_the_drift_of_the_model_in_the_box_is_floored_by_its_marks() -> None:
     shipped = load_model("landscape")
     floors = shipped.generator.drift_floors
     assert floors is not None
-    before = dataclasses.replace(shipped.recipe.generator, drift_floors=())
-    recipe = dataclasses.replace(shipped.recipe, generator=before)
-    model = dataclasses.replace(shipped, recipe=recipe)
+    before = replace(shipped.recipe.generator, drift_floors=())
+    recipe = replace(shipped.recipe, generator=before)
+    model = replace(shipped, recipe=recipe)
     shipped.generator.drift_floors = None
     marks = read_marks(MARKS / "sky.csv")
     found = with_marks(model, marks, [0.9, 0.2], "drift_floors").generator.drift_floors

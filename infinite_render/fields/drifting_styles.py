@@ -10,7 +10,8 @@ nothing but style tells two places apart, and where two styles met they did so i
 there the seed's own holds alone, nearer to the mean, for what rare styles painted there was no
 ground.
 
-Spaces: cells of the plane, as in `fields.styles`. In training nothing drifts: one style a patch.
+Spaces: cells of the plane, as in `fields.styles`. In training styles do not drift along a
+patch.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class StyleLaw(NamedTuple):
     drift          the share of z_g's standard deviation that does, 0 .. 1; at 0 nothing drifts
     spacing_cells  from one anchor to the next
     band_cells     rows 0 .. band_cells - 1 are those that training showed
-    fine_drift     the share that does in fine entries, no more than drift; None: they drift alike
+    fine_drift     the share that does in fine entries, or drift where that is less; None: alike
     fine_cells     from one anchor of fine entries to the next
     """
 

@@ -26,9 +26,9 @@ from infinite_render.noise import (
 
 
 class LatentField(Protocol):
-    """What a renderer asks of the latents; all values float32, about N(0, 1), but for
-    what truncation and floors make of z_l.
+    """What a renderer asks of the latents.
 
+    All values are float32, about N(0, 1), but for what truncation and floors make of z_l.
     `law` says how local latents are drawn; those that an inversion found are not drawn, and stay.
     """
 

@@ -122,10 +122,11 @@ def drift_in(seed: int, window_cell: Window, dim: int, law: LocalLaw) -> Array:
 def floored(drift: Drift, floors: Sequence[Floor]) -> Drift:
     """Drift [L,h,w], or of patches a tensor [L,N,1,1], moved up where it reads below a floor.
 
-    Every place by itself: between nodes whose means floors had moved, means would swell, the same
-    for all seeds. Only operations that every machine rounds alike.
+    Every place by itself, not nodes: floors move means off 0, and between nodes, whose shares sum
+    to more than 1, a mean would be farther off, at the same places for all seeds. Only operations
+    that every machine rounds alike.
     """
-    moved = drift + 0.0
+    moved = drift + 0.0  # a copy, of an array as of a tensor
     for reads, moves, least in floors:
         read = sum(of * channel for of, channel in zip(reads, drift, strict=True))
         short = (least - read).clip(0)
@@ -161,7 +162,8 @@ def band_weight(row: Values, psi: Values | np.float64, band_cells: int) -> Value
 def _lakes_latent(seed: int, window_cell: Window, law: LocalLaw) -> Array:
     """The channel of lakes, [1,h,w]: land wet or dry, the same in every row, and bays."""
     row = window_cell._replace(y=0, x=window_cell.x + _first_node(seed), height=1)
-    along, bays = (np.zeros((1, *window[2:]), np.float32) for window in (row, window_cell))
+    along = np.zeros((1, 1, window_cell.width), np.float32)
+    bays = np.zeros((1, *window_cell[2:]), np.float32)
     nodes = partial(nodes_of, seed, Stream.LAKES, slice(0, 1), _wet_or_dry)
     add_drift(along, nodes, row, (LAKES_CELLS, 1), law.wrap_cells)
     for i, (across, down, deviation) in enumerate(LAKES_BAYS, 1):

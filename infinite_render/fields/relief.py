@@ -28,7 +28,7 @@ SCALES = (60, 30, 0.68), (24, 12, 0.45), (13, 10, 0.38), (8, 9, 0.34), (4, 7, 0.
 """Cells from node to node along the canvas and down it, and deviation: of variance 1 together.
 
 Their ratios are uneven, and the widest is the highest: of scales that halve one after the other
-peaks came in rows, alike and as far apart.
+peaks came in rows, alike and evenly spaced.
 """
 
 RELIEF_VERSION = 2  # in a picture's identity: this file, `fields.drift`, what `nn` does with it

@@ -5,7 +5,7 @@
 A style's light, age or contrast is nearly linear in w (Shen et al. 2020, InterFaceGAN); some of
 what stands where is so in z_g or in what drifts of z_l. A latent that reads too low is moved along
 what goes with that measure in latents at large, and with no other measure, until it reads about its
-floor; one well above stays where it is. What drifts reads its floor exactly (`fields.local`).
+floor; one well above stays where it is. Drift is moved to its floor exactly (`fields.local`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHARPNESS = 4.0  # of a floor, to a unit of the measure
 
 
 class Floor(NamedTuple):
-    """One of them, as plain values; what they are is said in `Floors`."""
+    """One of `Floors`, as plain values."""
 
     reads: tuple[float, ...]
     moves: tuple[float, ...]

@@ -144,8 +144,8 @@ def build_generator(config: GeneratorConfig) -> Generator:
         padding=config.padding,
     )
     floors = {
-        key: Floors(len(names), config.floored_size(key)[1])
-        for key in FLOORS
+        key: Floors(len(names), getattr(config, size))
+        for key, size in FLOORS.items()
         if (names := getattr(config, key))
     }
     return Generator(structure, texture, **floors)

@@ -37,7 +37,7 @@ RISE, RISING = 0.75, (-0.8, -0.3)  # v by which land is taken deeper, and latent
 COMPRESSION = 2.25  # of the mirror picture: water in a breeze mirrors what stands higher
 DEPTHS = 2  # channels that tell water how deep in the picture it lies
 SEEN = 1.5  # cells beyond a shore within which its px may lie
-LAKES_VERSION = 6  # in a picture's identity: this file, `nn.surface`, `LAKES_` in `fields.local`
+LAKES_VERSION = 6  # in a picture's identity: this file, `nn.surface`, lakes of `fields`
 
 
 class Lakes(nn.Module):

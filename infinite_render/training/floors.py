@@ -125,8 +125,7 @@ def fitted(
     latents = seen.latents.double()
     reads, covariance = regressed(seen, ridge)
     reads = reads / (latents @ reads).std(dim=0)
-    share_of_each = [*shares] * reads.shape[1] if len(shares) == 1 else shares
-    read = zip((latents @ reads).T, share_of_each, strict=True)
+    read = zip((latents @ reads).T, latents.new_tensor(shares).expand(reads.shape[1]), strict=True)
     least = torch.stack([values.quantile(share) for values, share in read])
     reads = torch.cat([*(floors.reads.double().T for floors in before), reads], dim=1)
     least = torch.cat([*(floors.least.double() for floors in before), least])

@@ -146,10 +146,10 @@ def teach(
     draw = np.random.default_rng(recipe.seed)
     groups = [[f for f in frames if f.mended.any()], [f for f in frames if not f.mended.any()]]
     generator.requires_grad_(False)
+    floors = generator.drift_floors
 
     def loss_of(_step: int) -> Tensor:
         chosen = [g[i] for g in groups if g for i in draw.integers(0, len(g), BATCH // 2)]
-        floors = generator.drift_floors
         scene = joined([scene_of(recipe, f.images, [f.row], floors) for f in chosen])
         target = torch.from_numpy(np.stack([f.rgb for f in chosen])).permute(0, 3, 1, 2) / 127.5 - 1
         gone = torch.from_numpy(np.stack([f.mended for f in chosen]))[:, None].float()

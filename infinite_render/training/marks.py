@@ -13,7 +13,6 @@ where things stand is told by the layout z_g, too, and by what drifts of z_l.
 from __future__ import annotations
 
 import csv
-import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infinite_render.config import GeneratorConfig
+from infinite_render.config import FLOORS, GeneratorConfig
 from infinite_render.errors import DataError
 from infinite_render.fields.local import LocalLaw, drift_in
 from infinite_render.fields.styles import Style
-from infinite_render.geometry import Window
+from infinite_render.geometry import Span, Window, cover
 from infinite_render.models import Model
 from infinite_render.nn.truncation import Truncation
 from infinite_render.noise import Array
-from infinite_render.training.floors import Seen, check_new, with_more_floors
+from infinite_render.training.floors import Seen, with_more_floors
 
 COLUMNS = ["judge", "seed"]  # and one a fault, named as it is
 WORST = 3.0
@@ -60,13 +59,14 @@ def read_marks(path: Path) -> Marks:
     Raises DataError for a file that is missing or holds anything else.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = csv.reader(io.StringIO(text, newline=""))
-        heading = next(rows, [])
-        names = tuple(heading[2:])
-        if heading[:2] != COLUMNS or not names or len(set(names)) < len(names) or not all(names):
-            raise ValueError("its first line does not name the columns")
-        return Marks(names, [_mark_of(row, len(names), rows.line_num) for row in rows if row])
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            heading = next(rows, [])
+            names = tuple(heading[2:])
+            unique = len(set(names)) == len(names) and all(names)
+            if heading[:2] != COLUMNS or not names or not unique:
+                raise ValueError("its first line does not name the columns")
+            return Marks(names, [_mark_of(row, len(names), rows.line_num) for row in rows if row])
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} holds no marks: {error}; give lines of {','.join(COLUMNS)} and a mark for "
@@ -95,7 +95,8 @@ def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
     paints them. Best the marked pictures were this model's: floors that it got since move styles.
     Raises DataError for marks of no more seeds than latents have channels.
     """
-    (_, dim), seeds = model.recipe.generator.floored_size(key), len({mark.seed for mark in marks})
+    dim = getattr(model.recipe.generator, FLOORS[key])
+    seeds = len({mark.seed for mark in marks})
     if seeds <= dim:
         raise DataError(
             f"marks of {seeds} seeds are too few for latents of {dim} channels; "
@@ -111,7 +112,7 @@ def seen_by_marks(model: Model, marks: list[Mark], key: str = "floors") -> Seen:
 
 
 def _latents_of(model: Model, seeds: Sequence[int], key: str) -> Tensor:
-    """Of each picture what floors of a key are of, [N,D]."""
+    """The latents of seeds that floors of `key` are of, [N,D]."""
     config = model.recipe.generator
     if key == "drift_floors":
         return torch.from_numpy(np.stack([_drift_of(config, seed) for seed in seeds]))
@@ -124,7 +125,7 @@ def _latents_of(model: Model, seeds: Sequence[int], key: str) -> Tensor:
 
 def _drift_of(config: GeneratorConfig, seed: int) -> Array:
     """What drifts of z_l, [L], on average over a picture as wide as those marked."""
-    window_cell = Window(0, 0, config.span_cells, -(-WIDTH_PX // config.stride))
+    window_cell = Window(0, 0, config.span_cells, len(cover(Span(0, WIDTH_PX), config.stride)))
     drift = drift_in(seed, window_cell, config.local_dim, LocalLaw.of(config))
     mean: Array = drift.mean(axis=(1, 2))
     return mean
@@ -134,8 +135,7 @@ def with_marks(model: Model, marks: Marks, shares: Sequence[float], key: str = "
     """The model with floors of what marks tell; below each a share of its latents were.
 
     `shares` are one for all faults or one a fault; `key` is one of `config.FLOORS`. Errors as of
-    `check_new`, `seen_by_marks` and `with_more_floors`.
+    `seen_by_marks` and `with_more_floors`.
     """
-    check_new(model, key, marks.names)
     seen = seen_by_marks(model, marks.given, key)
     return with_more_floors(model, marks.names, seen, shares, RIDGE, key)

@@ -113,10 +113,7 @@ def draw_scene(
     psi = torch.ones_like(z_global[:, :1])
     if truncation < 1:
         psi = same(torch.where(draws.uniform(1) < recipe.truncated, truncation, psi))
-    if drift is not None and drift_floors is not None:
-        raised = floored(drift.movedim(1, 0), drift_floors.each()).movedim(0, 1)
-        drift = torch.where(psi[:, :, None, None] < 1, raised, drift)
-    z_local = _local_latents(config, z_local, drift, rows, psi)
+    z_local = _local_latents(config, z_local, drift, rows, psi, drift_floors)
     if config.shore is not None:
         z_local = with_channel_of_lakes(z_local, draws.normal(1, 1, 1))
     sides = noise_sizes(config, config.patch_cells)
@@ -153,16 +150,23 @@ def _start_row(recipe: TrainRecipe, draws: Draws) -> Tensor:
 
 
 def _local_latents(
-    config: GeneratorConfig, own: Tensor, drift: Tensor | None, rows: Tensor, psi: Tensor
+    config: GeneratorConfig,
+    own: Tensor,
+    drift: Tensor | None,
+    rows: Tensor,
+    psi: Tensor,
+    floors: Floors | None,
 ) -> Tensor:
     """z_l by the law of `fields.local`, truncated to `psi`; over a patch, the drift stands still.
 
-    own [N,L,h,w], what each cell draws; drift [N,L,1,1], up to its floors, or None; rows float64
-    [N,h]; psi [N,1].
+    own [N,L,h,w], what each cell draws; drift [N,L,1,1] or None; rows float64 [N,h]; psi [N,1].
     """
     kept = psi * psi * band_weight(rows, psi.double(), config.span_cells).float()  # [N,h]
     z_local = math.sqrt(1 - config.drift**2) * own
     if drift is not None:
+        if floors is not None:
+            raised = floored(drift.transpose(0, 1), floors.each()).transpose(0, 1)
+            drift = torch.where(psi[:, :, None, None] < 1, raised, drift)
         z_local = z_local + config.drift * drift
     return kept[:, None, :, None] * z_local
 
